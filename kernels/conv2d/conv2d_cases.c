@@ -149,32 +149,46 @@ static const shape shapes[] = {
 static const int ops[] = {MGK_OP_conv2d, MGK_OP_conv2d_grad_input, MGK_OP_conv2d_grad_weight};
 static const char *const op_names[] = {"forward", "grad_input", "grad_weight"};
 
+/* Of sums of so many products, which are rounded as they grow, little may be left. */
+static void sums_of(mgk_case *c, int64_t terms)
+{
+    mgk_case_besides(c, 0x1p-24f * (float)terms, 0);
+}
+
 /* which: 0 forward, 1 the gradient of x, 2 that of the weights, which are f32 always */
 static void add_buffers(mgk_case *c, int which, mgk_conv2d_args *g, bool bias)
 {
     const int64_t x = g->n * g->h * g->w * g->cin, y = g->n * g->ho * g->wo * g->cout;
     const int64_t weights = g->cout * g->kh * g->kw * g->cin;
     const int32_t real = c->real;
-    if (which == 1)
+    const int64_t places = g->kh * g->kw, pixels = g->n * g->ho * g->wo;
+    if (which == 1) {
         mgk_case_out_or_both(c, &g->x, x, g->accumulate);
-    else
+        sums_of(c, places * g->cout);
+    } else {
         mgk_case_in(c, &g->x, x, 1);
-    if (which == 2)
+    }
+    if (which == 2) {
         c->real = MGK_F32;
-    if (which == 2)
         mgk_case_out_or_both(c, &g->weight, weights, g->accumulate);
-    else
+        sums_of(c, pixels);
+    } else {
         mgk_case_in(c, &g->weight, weights, 1);
+    }
     c->real = real;
-    if (which == 0)
+    if (which == 0) {
         mgk_case_out(c, &g->y, y);
-    else
+        sums_of(c, places * g->cin);
+    } else {
         mgk_case_in(c, &g->y, y, 1);
+    }
     c->real = MGK_F32;
-    if (bias && which == 2)
+    if (bias && which == 2) {
         mgk_case_out_or_both(c, &g->bias, g->cout, g->accumulate);
-    else if (bias && which == 0)
+        sums_of(c, pixels);
+    } else if (bias && which == 0) {
         mgk_case_in(c, &g->bias, g->cout, 1);
+    }
     c->real = real;
 }
 
