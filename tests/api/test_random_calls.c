@@ -197,7 +197,7 @@ static void sequence(uint64_t seed, uint64_t calls, int count)
     static driver drivers[DRIVERS];
     static counter memory;
     pthread_t thread[DRIVERS];
-    char command[500];
+    char command[700];
     mgen_context *home = NULL;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
