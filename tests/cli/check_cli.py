@@ -94,11 +94,11 @@ def test_unknown_command(w):
     expect(w.run("paint"), 2, "unknown command 'paint'", "generate")
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=120, pause=0.02):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def test_help(w):
