@@ -183,7 +183,7 @@ static void adamw(const mgk_variant_info *v, int32_t dtype)
                 rate = lr * (float)(1 / (1 - pow((double)a.beta1, 7.0))),
                 root = (float)(1 / sqrt(1 - pow((double)a.beta2, 7.0))),
                 keep = (float)(1 - fmin((double)a.ema_decay, 8.0 / 17.0));
-    assert_true(mgk_adamw_workspace(&a, 1) <= sizeof room);
+    assert_true(mgk_ops[v->op].workspace(&a, 1) <= sizeof room);
     for (int i = 0; i < N; i++) {
         weight[i] = in[1][i];
         m[i] = 0.1f * in[1][N - 1 - i];
