@@ -330,7 +330,7 @@ static void test_many(void **state)
     static other saves[TOGETHER];
     (void)state;
     for (int i = 0; i < TOGETHER; i++) {
-        char command[512];
+        char command[700];
         snprintf(dirs[i], sizeof dirs[i], "%s/from%d", folder, i);
         save_stage(tiny_text_to_video(1, 1), "", 20 + (uint64_t)i);
         snprintf(command, sizeof command, "mkdir %s && cp %s/*.json %s/*.safetensors %s", dirs[i],
