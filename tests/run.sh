@@ -193,7 +193,7 @@ programs() { # folder of a build, prefix of the names, programs that are left ou
     left_out=" $* "
     for program in "$folder"/test_*; do
         if [ -f "$program" ] && [ -x "$program" ] && [[ $left_out != *" $(basename "$program") "* ]]; then
-            begin_tap "$prefix$(basename "$program")" 900 \
+            begin_tap "$prefix$(basename "$program")" $((${#runner[@]} ? 7200 : 900)) \
                 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "${runner[@]}" "$program"
         fi
     done
