@@ -212,10 +212,10 @@ static void combine_block(void *arg, int64_t block, int thread)
                 squares[i] += part[p->pitch + i];
             }
         }
+    float *d_alpha = MGK_F(job->a->d_alpha) + first;
     for (int64_t i = 0; i < n; i++) {
         const double times = 1.0f / (MGK_F(job->a->alpha)[first + i] + MGK_SNAKE_EPS);
-        MGK_F(job->a->d_alpha)
-        [first + i] += (float)(times * (2 * sum[i] - times * squares[i]));
+        d_alpha[i] += (float)(times * (2 * sum[i] - times * squares[i]));
     }
 }
 

@@ -9,9 +9,8 @@
 
 #include "io/read.h"
 
-#define MGI_PATH_MAX (4096)              /* bytes of a path that the host gives */
-#define MGI_NAME_MAX (255)               /* bytes of a name inside a model folder */
-#define MGI_FILE_MAX ((uint64_t)1 << 46) /* bytes of a file */
+#define MGI_PATH_MAX (4096) /* bytes of a path that the host gives */
+#define MGI_NAME_MAX (255)  /* bytes of a name inside a model folder */
 
 /* One component of [A-Za-z0-9._-], not starting with '.'. */
 bool mgi_name_ok(const char *name);

@@ -110,30 +110,33 @@ static mgen_status open_by(mgen_context *ctx, const char *dir, const char *name,
     return dir ? mgi_path_open_in(ctx, dir, name, out) : mgi_path_open(ctx, name, out);
 }
 
+/* A copy of the text at *to, which then is behind it. */
+static const char *put_text(char **to, const char *text)
+{
+    const size_t size = strlen(text) + 1;
+    const char *copy = memcpy(*to, text, size);
+    *to += size;
+    return copy;
+}
+
 mgen_status mgi_reader_open(mgen_context *ctx, const char *dir, const char *name, mgi_reader **out)
 {
     mgi_opened from;
     mgi_reader *r;
     *out = NULL;
     MGI_TRY(open_by(ctx, dir, name, &from));
-    const char *const texts[3] = {from.path, name, dir ? dir : ""};
-    char *at[3];
-    const mgen_status status =
-        mgi_alloc(ctx, sizeof *r + strlen(texts[0]) + strlen(texts[1]) + strlen(texts[2]) + 3, &r);
+    const size_t texts = strlen(from.path) + strlen(name) + (dir ? strlen(dir) : 0) + 3;
+    const mgen_status status = mgi_alloc(ctx, sizeof *r + texts, &r);
     if (status != MGEN_OK) {
         close(from.fd);
         return status;
     }
-    at[0] = (char *)(r + 1);
-    for (int i = 0; i < 3; i++) {
-        const size_t length = strlen(texts[i]) + 1;
-        memcpy(at[i], texts[i], length);
-        if (i < 2)
-            at[i + 1] = at[i] + length;
-    }
-    *r = (mgi_reader){
-        .fd = from.fd, .size = from.size, .path = at[0], .name = at[1], .dir = dir ? at[2] : NULL};
+    char *to = (char *)(r + 1);
+    *r = (mgi_reader){.fd = from.fd, .size = from.size};
     memcpy(r->is, from.is, sizeof r->is);
+    r->path = put_text(&to, from.path);
+    r->name = put_text(&to, name);
+    r->dir = dir ? put_text(&to, dir) : NULL;
     *out = r;
     return MGEN_OK;
 }
