@@ -30,6 +30,14 @@ static struct mgi_stage_run *begin(const mgi_stage *stage)
     return run;
 }
 
+static inline struct mgi_stage_run *begin_seeded(const mgi_stage *stage, uint64_t seed)
+{
+    struct mgi_stage_run *run;
+    const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = seed};
+    OK(mgi_stage_kind_of(stage)->create(ctx, &params, &run));
+    return run;
+}
+
 /* All steps; *first and *last: the loss of the first and the last validation. */
 static inline void steps_of(const mgi_stage *stage, struct mgi_stage_run *run, double *first,
                             double *last)
@@ -63,7 +71,7 @@ static inline void save_new(mgi_stage stage)
 }
 
 /* The folder, and a context for it. */
-static int make_context_and_folder(void **state)
+static inline int make_context_and_folder(void **state)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     if (make_folder(state) != 0)
@@ -74,7 +82,7 @@ static int make_context_and_folder(void **state)
     return 0;
 }
 
-static int free_context_and_folder(void **state)
+static inline int free_context_and_folder(void **state)
 {
     mgi_context_free(ctx);
     return remove_folder(state);

@@ -1,45 +1,28 @@
 /* SPDX-License-Identifier: MIT
  * Averages of models: of single networks, and as a stage of a recipe. */
-#include "core/report.h"
-#include "model/model_file.h"
-#include "task/pipeline.h"
-#include "tensor/device.h"
-#include "tiny_stages.h"
-#include "train/average.h"
-#include "train/checkpoint.h"
-
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/mgi-average-XXXXXX";
-static const char *const folders[] = {folder, folder, folder};
-static mgen_context *ctx;
+#include "core/report.h"
+#include "model/model_file.h"
+#include "stage_runs.h"
+#include "task/pipeline.h"
+#include "train/average.h"
+#include "train/checkpoint.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
+static const char *const folders[] = {folder, folder, folder};
 
 static void assert_said(const char *text)
 {
     if (!strstr(mgen_last_error(ctx), text))
         fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), text);
-}
-
-static struct mgi_stage_run *begin(const mgi_stage *stage, uint64_t seed)
-{
-    struct mgi_stage_run *run;
-    const mgi_stage_params params = {
-        .stage = stage, .dir = folder, .seed = seed, .cache_dir = folder};
-    OK(mgi_stage_kind_of(stage)->create(ctx, &params, &run));
-    return run;
 }
 
 /* Initial models of a seed, saved as `set`. */
@@ -50,7 +33,7 @@ static void make_set(const char *set, uint64_t seed, int64_t layers)
     stage.video.layers = layers;
     stage.bucket[stage.bucket_count++] = /* quickly encoded */
         (mgi_bucket){.width = 64, .height = 64, .frames = 1, .weight = 1.0};
-    struct mgi_stage_run *run = begin(&stage, seed);
+    struct mgi_stage_run *run = begin_seeded(&stage, seed);
     OK(mgi_stage_text_to_video.save(run));
     mgi_stage_text_to_video.destroy(run);
 }
@@ -162,7 +145,7 @@ static void test_stage(void **state)
     mgen_report *report;
     char path[256];
     (void)state;
-    struct mgi_stage_run *run = begin(&stage, 5);
+    struct mgi_stage_run *run = begin_seeded(&stage, 5);
     OK(mgi_report_create(ctx, &report));
     OK(kind->step(run, 0, report));
     assert_string_equal(mgen_report_name(report, 1), "models");
@@ -180,7 +163,7 @@ static void test_stage(void **state)
     assert_average("text_encoder", "layer0.wi.weight", shares);
 
     strcpy(stage.save_as, "mean");
-    run = begin(&stage, 5);
+    run = begin_seeded(&stage, 5);
     OK(mgi_checkpoint_load(ctx, kind, run, path));
     OK(kind->save(run));
     kind->destroy(run);
@@ -195,13 +178,10 @@ static void test_stage(void **state)
 
 static int open_all(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    (void)state;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
+    if (make_context_and_folder(state) != 0)
         return -1;
     const mgi_stage tae = tiny_autoencoder(1, 1);
-    struct mgi_stage_run *run = begin(&tae, 5);
+    struct mgi_stage_run *run = begin_seeded(&tae, 5);
     mgen_status status = mgi_stage_autoencoder.save(run);
     mgi_stage_autoencoder.destroy(run);
     make_set("a", 5, 2);
@@ -211,17 +191,10 @@ static int open_all(void **state)
     return status;
 }
 
-static int close_all(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return remove_all(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_models),
                                        cmocka_unit_test(test_refused),
                                        cmocka_unit_test(test_stage)};
-    return cmocka_run_group_tests_name("average", tests, open_all, close_all);
+    return cmocka_run_group_tests_name("average", tests, open_all, free_context_and_folder);
 }

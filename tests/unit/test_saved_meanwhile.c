@@ -11,11 +11,8 @@
 #include "core/alloc.h"
 #include "logged.h"
 #include "model/model_file.h"
+#include "stage_runs.h"
 #include "task/pipeline.h"
-#include "tensor/device.h"
-#include "test_folder.h"
-#include "tiny_stages.h"
-#include "train/stage.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -27,14 +24,7 @@
 
 enum { EVER = 1 << 20, TOGETHER = 3, TIMES = 6 };
 
-static mgen_context *ctx;
 static char mean[64];
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 /* ---- who saves meanwhile -------------------------------------------------------------------------- */
 
@@ -117,15 +107,6 @@ static int count_of(const char *dir, const char *begin)
 
 /* ---- models --------------------------------------------------------------------------------------- */
 
-static struct mgi_stage_run *begin(const mgi_stage *stage, uint64_t seed)
-{
-    struct mgi_stage_run *run;
-    const mgi_stage_params params = {
-        .stage = stage, .dir = folder, .seed = seed, .cache_dir = folder};
-    OK(mgi_stage_kind_of(stage)->create(ctx, &params, &run));
-    return run;
-}
-
 /* As it begins, in the folder. */
 static void save_stage(mgi_stage stage, const char *set, uint64_t seed)
 {
@@ -133,7 +114,7 @@ static void save_stage(mgi_stage stage, const char *set, uint64_t seed)
     if (stage.kind != MGI_STAGE_AUTOENCODER)
         stage.bucket[stage.bucket_count++] = /* quickly encoded */
             (mgi_bucket){.width = 64, .height = 64, .frames = 1, .weight = 1.0};
-    struct mgi_stage_run *run = begin(&stage, seed);
+    struct mgi_stage_run *run = begin_seeded(&stage, seed);
     OK(mgi_stage_kind_of(&stage)->save(run));
     mgi_stage_kind_of(&stage)->destroy(run);
 }
@@ -209,7 +190,7 @@ static void test_networks(void **state)
 {
     (void)state;
     mgi_stage stage = tiny_upsampler(1, 1);
-    struct mgi_stage_run *run = begin(&stage, 1);
+    struct mgi_stage_run *run = begin_seeded(&stage, 1);
     OK(mgi_stage_kind_of(&stage)->save(run));
     mgi_stage_kind_of(&stage)->destroy(run);
     save_meanwhile("tae.json", "upsampler.json", EVER);
