@@ -420,7 +420,7 @@ typedef struct mgen_latents {
 typedef struct mgen_generate_params {
     uint32_t struct_size;        /**< set by the INIT macro */
     uint32_t steps;              /**< solver steps, 1..1000; 0 = 50 */
-    const char *prompt;          /**< UTF-8, 1..4096 bytes; required */
+    const char *prompt;          /**< UTF-8, 1..4096 bytes, not white space alone; required */
     const char *negative_prompt; /**< what guidance leads away from, 0..4096 bytes; or NULL */
     uint64_t seed;               /**< same seed, same result */
     uint32_t width, height;      /**< pixels; 0 = the pipeline's */
