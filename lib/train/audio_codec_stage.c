@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VALIDATION_PIECES = 16, LATENT_PIECES = 64 };
+enum { LATENT_PIECES = 64 };
 
 /* Elements' places, apart from what else is drawn by that stream. */
 #define PLACES (UINT64_C(1) << 62)
@@ -239,7 +239,7 @@ static void validate_piece(mgi_run *run, const struct mgi_stage_run *r, T *x, do
 /* Means, into figures. */
 static void validate_pieces(mgi_run *run, struct mgi_stage_run *r, void *means)
 {
-    const int64_t count = mgi_dataset_held_count(r->dataset, VALIDATION_PIECES);
+    const int64_t count = mgi_dataset_held_count(r->dataset, mgi_stage_held(&r->stage));
     for (int64_t i = 0; i < count; i++) {
         int64_t mark = mgi_scope_push(run);
         T *x = held_sound(run, r, i);

@@ -22,7 +22,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 16, TIMES = 10, LOTS = 8 };
+enum { VALIDATION_BATCH = 16, TIMES = 10, LOTS = 8 };
 #define FILLED_LEAST 0.75f /* share of a sample that is to be filled in */
 
 /* Times of validation, as in text_to_video.c. */
@@ -84,7 +84,7 @@ static mgen_status open_length(struct mgi_stage_run *r, int64_t i, double weight
     const uint64_t all = mgi_dataset_train_count(c->dataset);
     c->clips = endless ? (int64_t)ceil((double)s->clips * share) : s->clips;
     c->clips = all < (uint64_t)c->clips ? (int64_t)all : c->clips;
-    c->held = mgi_dataset_held_count(c->dataset, (VALIDATION_CLIPS + s->lengths - 1) / s->lengths);
+    c->held = mgi_dataset_held_count(c->dataset, (mgi_stage_held(s) + s->lengths - 1) / s->lengths);
     c->first = i && endless ? r->length[i - 1].first + (uint64_t)r->length[i - 1].clips : 0;
     if (mgi_audio_sees(r))
         return mgi_dataset_check_watched(r->ctx, c->dataset, c->fps, c->frames);

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64 };
+enum { LATENT_CLIPS = 64 };
 
 struct mgi_stage_run {
     mgen_context *ctx;
@@ -154,7 +154,7 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
     MGI_TRY(
         mgi_stage_dataset(r->ctx, params, s->bucket_count ? 1 : s->frames, factor, &r->dataset));
     if (s->bucket_count)
-        MGI_TRY(mgi_buckets_init(r->ctx, s, r->dataset, VALIDATION_CLIPS, &r->buckets));
+        MGI_TRY(mgi_buckets_init(r->ctx, s, r->dataset, mgi_stage_held(s), &r->buckets));
     for (int64_t i = 0; i < kind_count(r); i++) {
         const mgi_dataset *ds = kind_at(r, i).dataset;
         MGI_TRY(mgi_stage_sides(r->ctx, s, ds, factor));
@@ -245,7 +245,7 @@ static T *held_clip(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, int64
 /* PSNR of reconstructions of held-out clips: the mean. */
 static double psnr_of(mgi_run *run, struct mgi_stage_run *r, clip_kind kind)
 {
-    int64_t most = (VALIDATION_CLIPS + kind_count(r) - 1) / kind_count(r);
+    int64_t most = (mgi_stage_held(&r->stage) + kind_count(r) - 1) / kind_count(r);
     int64_t count = mgi_dataset_held_count(kind.dataset, most);
     double psnr = 0.0;
     for (int64_t i = 0; i < count; i++) {

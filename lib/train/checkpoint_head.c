@@ -320,6 +320,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
     if (s->optimizer.schedule == MGI_LR_PLATEAU) {
         mgi_json_put_int(&w, "patience", s->optimizer.patience);
         mgi_json_put_int(&w, "validate_every", s->validate_every);
+        if (s->validate_clips)
+            mgi_json_put_int(&w, "validate_clips", s->validate_clips);
     }
     mgi_json_open(&w, "tae", '{');
     mgi_tae_config_write(&w, &s->tae);

@@ -467,7 +467,7 @@ static mgen_status validate_with(struct mgi_stage_run *r, uint8_t *film, float *
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
     const mgi_dataset *ds = r->dataset;
-    const int64_t n = mgi_dataset_held_count(ds, MGI_HELD_OUT_MAX),
+    const int64_t n = mgi_dataset_held_count(ds, mgi_stage_held(&r->stage)),
                   each = mgi_clip_vision_width(&r->vision.config);
     uint8_t *film = NULL;
     float *vectors = NULL;

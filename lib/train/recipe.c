@@ -77,18 +77,31 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
 }
 
-mgen_status mgi_recipe_common(mgen_context *ctx, const mgi_json *o, const char *const *keys,
+/* Keys are those of every kind and `own`. */
+static mgen_status only_keys(mgen_context *ctx, const mgi_json *o, const char *const *own)
+{
+    const char *keys[64] = {"name",      "kind",      "steps", "batch",          "accumulate",
+                            "precision", "optimizer", "world", "validate_every", "validate_clips"};
+    size_t n = 10;
+    while (*own && n < 63)
+        keys[n++] = *own++;
+    return mgi_json_only_keys(ctx, o, keys);
+}
+
+mgen_status mgi_recipe_common(mgen_context *ctx, const mgi_json *o, const char *const *own,
                               mgi_stage *s)
 {
     static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
     static const char *const store[] = {"bf16", "fp8"};
     const mgi_json *optimizer, *world;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(only_keys(ctx, o, own));
     MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
     MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
     s->accumulate = 1;
     MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
     MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
+    MGI_TRY(
+        mgi_json_get_int(ctx, o, "validate_clips", false, 1, MGI_HELD_OUT_MAX, &s->validate_clips));
     MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
     MGI_TRY(mgi_json_get_choice(ctx, o, "store", store, 2, &s->fp8));
     MGI_TRY(mgi_recipe_object(ctx, o, "optimizer", &optimizer));
@@ -192,31 +205,10 @@ static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage 
 
 static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",
-                                       "kind",
-                                       "steps",
-                                       "batch",
-                                       "accumulate",
-                                       "validate_every",
-                                       "optimizer",
-                                       "world",
-                                       "tae",
-                                       "start_from",
-                                       "frames",
-                                       "image_every",
-                                       "image_batch",
-                                       "l1",
-                                       "mse",
-                                       "kl",
-                                       "opl",
-                                       "perceptual",
-                                       "discriminator",
-                                       "precision",
-                                       "freeze_encoder",
-                                       "buckets",
-                                       "images",
-                                       "plan",
-                                       NULL};
+    static const char *const keys[] = {
+        "tae",     "start_from", "frames", "image_every", "image_batch",   "l1",
+        "mse",     "kl",         "opl",    "perceptual",  "discriminator", "freeze_encoder",
+        "buckets", "images",     "plan",   NULL};
     static const char *const without[] = {"frames", "image_every", "image_batch"};
     const mgi_json *tae;
     s->l1 = 1.0;
@@ -332,26 +324,9 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
 
 static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",
-                                       "kind",
-                                       "steps",
-                                       "batch",
-                                       "accumulate",
-                                       "precision",
-                                       "validate_every",
-                                       "optimizer",
-                                       "world",
-                                       "codec",
-                                       "start_from",
-                                       "frames",
-                                       "l1",
-                                       "mse",
-                                       "mel",
-                                       "kl",
-                                       "discriminator",
-                                       "freeze_encoder",
-                                       "plan",
-                                       NULL};
+    static const char *const keys[] = {
+        "codec", "start_from",    "frames",         "l1",   "mse", "mel",
+        "kl",    "discriminator", "freeze_encoder", "plan", NULL};
     const mgi_json *codec;
     s->l1 = 1.0;
     s->frames = 24;
@@ -457,12 +432,10 @@ static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {
-        "name",           "kind",        "steps",  "batch",     "accumulate",
-        "validate_every", "optimizer",   "world",  "tae",       "text_encoder",
-        "text_encoders",  "video_model", "clips",  "drop",      "start_from",
-        "save_as",        "buckets",     "images", "recompute", "precision",
-        "store",          "times",       "plan",   "prefer",    NULL};
+    static const char *const keys[] = {"tae",     "text_encoder", "text_encoders", "video_model",
+                                       "clips",   "drop",         "start_from",    "save_as",
+                                       "buckets", "images",       "recompute",     "store",
+                                       "times",   "plan",         "prefer",        NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(read_flow(ctx, o, s));
@@ -526,12 +499,10 @@ mgen_status mgi_recipe_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s
 
 static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {
-        "name",           "kind",      "steps",         "batch",  "accumulate",
-        "validate_every", "optimizer", "world",         "tae",    "upsampler",
-        "artifacts",      "degrade",   "text_encoders", "clips",  "drop",
-        "start_from",     "save_as",   "buckets",       "images", "recompute",
-        "precision",      "store",     "times",         "plan",   NULL};
+    static const char *const keys[] = {"tae",           "upsampler", "artifacts", "degrade",
+                                       "text_encoders", "clips",     "drop",      "start_from",
+                                       "save_as",       "buckets",   "images",    "recompute",
+                                       "store",         "times",     "plan",      NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
@@ -584,11 +555,9 @@ static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage 
 static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",       "kind",    "steps",     "batch",     "accumulate", "validate_every",
-        "optimizer",  "world",   "codec",     "audio",     "text",       "vision",
-        "lengths",    "clips",   "drop",      "drop_film", "drop_text",  "nothing_heard",
-        "start_from", "save_as", "recompute", "precision", "store",      "times",
-        "plan",       NULL};
+        "codec",     "audio",     "text",      "vision",        "lengths",    "clips",
+        "drop",      "drop_film", "drop_text", "nothing_heard", "start_from", "save_as",
+        "recompute", "store",     "times",     "plan",          NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     mgen_status status;

@@ -123,7 +123,8 @@ typedef struct mgi_stage {
     char name[64];
     int32_t kind;                         /* MGI_STAGE_* */
     int64_t steps, batch, validate_every; /* validate_every 0 = never */
-    int64_t accumulate; /* passes whose gradients make one update, each of a batch of its own */
+    int64_t validate_clips; /* held out, of all buckets or lengths; 0: as many as its kind takes */
+    int64_t accumulate;     /* passes whose gradients make one update, each of a batch of its own */
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     int32_t fp8;   /* "store": 1 = its transformer is saved as "fp8", 0 = in "bf16" */
     mgi_optimizer_recipe optimizer;

@@ -55,10 +55,8 @@ static mgen_status check(mgen_context *ctx, const mgi_stage *s)
 
 mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {
-        "name",      "kind",    "steps",     "batch",  "accumulate", "validate_every",
-        "optimizer", "world",   "text",      "vision", "learn",      "tokens_max",
-        "scale",     "save_as", "precision", "plan",   NULL};
+    static const char *const keys[] = {"text",  "vision",  "learn", "tokens_max",
+                                       "scale", "save_as", "plan",  NULL};
     static const char *const learn[] = {[MGI_LEARN_POSITIONS_AND_BIASES] = "positions_and_biases",
                                         [MGI_LEARN_TEXT] = "text",
                                         [MGI_LEARN_ALL] = "all"};

@@ -53,11 +53,9 @@ static mgen_status check_buckets(mgen_context *ctx, const mgi_stage *s)
 mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",      "kind",   "steps",     "batch",       "accumulate", "validate_every",
-        "optimizer", "world",  "tae",       "editor",      "edits",      "text_encoders",
-        "clips",     "drop",   "drop_both", "drop_source", "start_from", "save_as",
-        "buckets",   "images", "recompute", "precision",   "store",      "times",
-        "plan",      NULL};
+        "tae",       "editor",      "edits",      "text_encoders", "clips",   "drop",
+        "drop_both", "drop_source", "start_from", "save_as",       "buckets", "images",
+        "recompute", "store",       "times",      "plan",          NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));

@@ -53,11 +53,9 @@ static mgen_status read_photos(mgen_context *ctx, const mgi_json *o, mgi_stage *
 mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",      "kind",        "steps",     "batch",     "accumulate", "validate_every",
-        "optimizer", "world",       "tae",       "vision",    "photos",     "personalizer",
-        "clips",     "drop",        "drop_both", "images",    "start_from", "text_encoders",
-        "save_as",   "drop_source", "buckets",   "recompute", "precision",  "store",
-        "times",     "plan",        NULL};
+        "tae",       "vision",    "photos",     "personalizer",  "clips",   "drop",
+        "drop_both", "images",    "start_from", "text_encoders", "save_as", "drop_source",
+        "buckets",   "recompute", "store",      "times",         "plan",    NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));

@@ -6,10 +6,8 @@
 
 mgen_status mgi_recipe_rewriter(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",       "kind",           "steps",     "batch",
-                                       "accumulate", "validate_every", "optimizer", "world",
-                                       "rewriter",   "pairs",          "captions",  "start_from",
-                                       "save_as",    "precision",      NULL};
+    static const char *const keys[] = {"rewriter",   "pairs",   "captions",
+                                       "start_from", "save_as", NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));

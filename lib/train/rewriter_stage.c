@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { VALIDATION_PAIRS = 64, VALIDATION_BATCH = 16 };
+enum { VALIDATION_BATCH = 16 };
 
 static const char rewriter_name[] = "rewriter";
 
@@ -236,7 +236,7 @@ static void swap_ema(struct mgi_stage_run *r)
 /* By the averaged weights: the mean of batches of pairs that are held out. */
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
-    const int64_t count = mgi_prompt_pairs_held(&r->pairs, VALIDATION_PAIRS);
+    const int64_t count = mgi_prompt_pairs_held(&r->pairs, mgi_stage_held(&r->stage));
     double sum = 0.0;
     mgi_run run;
     mgi_run_init(&run, r->ctx, false);

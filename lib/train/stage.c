@@ -283,6 +283,15 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
                : status;
 }
 
+int64_t mgi_stage_held(const mgi_stage *stage)
+{
+    if (!stage->validate_every || stage->validate_clips)
+        return stage->validate_every ? stage->validate_clips : 1;
+    return stage->kind == MGI_STAGE_AUTOENCODER   ? 8
+           : stage->kind == MGI_STAGE_AUDIO_CODEC ? 16
+                                                  : MGI_HELD_OUT_MAX;
+}
+
 bool mgi_stage_validates(const mgi_stage *stage, int64_t step)
 {
     int64_t every = stage->validate_every;

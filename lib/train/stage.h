@@ -124,6 +124,8 @@ mgi_tensor *mgi_stage_times(mgi_run *run, const mgi_stage *stage, uint64_t seed,
 float mgi_stage_value(const mgi_tensor *scalar);
 /* NUMERIC if the loss is not finite. */
 mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss);
+/* Clips held out that are kept for validations, in all: one where there are none. */
+int64_t mgi_stage_held(const mgi_stage *stage);
 /* Whether step `step` ends with a validation: every validate_every-th does, and the last. */
 bool mgi_stage_validates(const mgi_stage *stage, int64_t step);
 /* Exchange weights and EMA; twice is nothing. */

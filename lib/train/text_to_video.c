@@ -33,7 +33,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32, TIMES = 10 };
+enum { VALIDATION_BATCH = 32, TIMES = 10 };
 
 /* Times of validation, report defaults: the means of ten equal shares of sigmoid(normal), by their quantiles.
  * Normal quantiles 0.05, 0.15, ... 0.45; the others are their mirror images. */
@@ -204,9 +204,10 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
                  failed);
     MGI_TRY_GOTO(status, check_preferences(r), failed);
-    MGI_TRY_GOTO(status,
-                 mgi_buckets_init(ctx, &r->stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
-                 failed);
+    MGI_TRY_GOTO(
+        status,
+        mgi_buckets_init(ctx, &r->stage, r->dataset, mgi_stage_held(&r->stage), &r->buckets),
+        failed);
     MGI_TRY_GOTO(status, mgi_video_open_models(r, params), failed);
     MGI_TRY_GOTO(status, check_films(r, params), failed);
     size_t rows =

@@ -343,7 +343,8 @@ static void write_editor_recipe(const char *path)
     assert_non_null(f);
     fputs("{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
           "{\"name\": \"editor\", \"kind\": \"editor\", \"steps\": 3, \"batch\": 2, \"clips\": 4,"
-          " \"tae\": \"tae\", \"validate_every\": 3, \"edits\": {\"pairs\": 2, \"animated\": 1},"
+          " \"tae\": \"tae\", \"validate_every\": 3, \"validate_clips\": 4, \"edits\": {\"pairs\": "
+          "2, \"animated\": 1},"
           " \"text_encoders\": {\"ul2\": {\"from\": \"text_encoder\", \"frozen\": true}},"
           " \"editor\": {\"steps\": 3, \"transformer\": {\"layers\": 1, \"dim\": 16, \"heads\": 2,"
           " \"ff_dim\": 32, \"channels\": 4, \"condition_channels\": 4, \"tasks\": 8,"
@@ -470,7 +471,8 @@ static void test_short_film(void **state)
 static const char mixed_text[] =
     "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
     "{\"name\": \"mixed\", \"kind\": \"text_to_video\", \"steps\": 2, \"batch\": 2, "
-    "\"clips\": 4, \"tae\": \"tae\", \"validate_every\": 2, \"save_as\": \"mixed\","
+    "\"clips\": 4, \"tae\": \"tae\", \"validate_every\": 2, \"validate_clips\": 4, \"save_as\": "
+    "\"mixed\","
     " \"buckets\": [{\"width\": 64, \"height\": 32, \"frames\": 9},"
     " {\"width\": 32, \"height\": 32, \"frames\": 17}, {\"width\": 32, \"height\": 64, "
     "\"frames\": 9}],"

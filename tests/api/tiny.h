@@ -37,7 +37,7 @@ SHARED const char recipe_text[] =
     "true},"
     " \"mse\": 10, \"kl\": 0.0003, \"optimizer\": {\"lr\": 0.001}},"
     "{\"name\": \"video\", \"kind\": \"text_to_video\", \"steps\": 3, \"batch\": 4, \"clips\": 4,"
-    " \"tae\": \"tae\", \"validate_every\": 3,"
+    " \"tae\": \"tae\", \"validate_every\": 3, \"validate_clips\": 4,"
     " \"text_encoder\": {\"vocab\": 259, \"dim\": 16, \"layers\": 1, \"heads\": 2, \"head_dim\": 8,"
     " \"ff_dim\": 16, \"tokens_max\": 64},"
     " \"video_model\": {\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, \"channels\": 4,"

@@ -12,7 +12,7 @@ RECIPE = {
     "format": "moviegen-recipe", "version": 1, "stages": [
         {"name": "tae", "kind": "autoencoder", "steps": 12, "batch": 1, "frames": 8, "mse": 10, "kl": 0.0003,
          "tae": {"channels": [4, 4, 4, 8], "latent_channels": 4, "blocks": 1, "temporal": True},
-         "validate_every": 12, "optimizer": OPTIMIZER}]}
+         "validate_every": 12, "validate_clips": 8, "optimizer": OPTIMIZER}]}
 
 
 def recipe(world):

@@ -28,7 +28,7 @@ TINY_RECIPE = {
     "format": "moviegen-recipe", "version": 1, "stages": [
         {"name": "tae", "kind": "autoencoder", "steps": 12, "batch": 1, "frames": 8, "mse": 10, "kl": 0.0003,
          "tae": {"channels": [4, 4, 4, 8], "latent_channels": 4, "blocks": 1, "temporal": True},
-         "validate_every": 12, "optimizer": OPTIMIZER},
+         "validate_every": 12, "validate_clips": 8, "optimizer": OPTIMIZER},
         {"name": "video", "kind": "text_to_video", "steps": 2, "batch": 2, "clips": 2, "tae": "tae",
          "text_encoder": {"vocab": 259, "dim": 16, "layers": 1, "heads": 2, "head_dim": 8, "ff_dim": 16,
                           "tokens_max": 64},

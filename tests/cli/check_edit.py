@@ -283,7 +283,7 @@ def write_pairs(w, count=4):
 
 
 def train_own(w, folder, edits, *more, env=None):
-    stage = {**EDITOR, "edits": edits, "clips": 8, "validate_every": 3}
+    stage = {**EDITOR, "edits": edits, "clips": 8, "validate_every": 3, "validate_clips": 8}
     with open(w.path("own.json"), "w", encoding="utf-8") as f:
         json.dump({**check_cli.TINY_RECIPE, "stages": [stage]}, f)
     return w.run("train", "--recipe", w.path("own.json"), "--stage", "editor", "--dir", folder, "--data", w.path("pairs"),

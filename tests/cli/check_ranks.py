@@ -24,7 +24,8 @@ RECIPE = {
          "tae": {"channels": [4, 4, 4, 8], "latent_channels": 4, "blocks": 1, "temporal": True},
          "optimizer": {"lr": 0.001}},
         {"name": "video", "kind": "text_to_video", "steps": 20, "batch": 4, "clips": 8, "tae": "tae",
-         "text_encoder": TEXT, "video_model": MODEL, "validate_every": 20, "optimizer": {"lr": 0.01}},
+         "text_encoder": TEXT, "video_model": MODEL, "validate_every": 20, "validate_clips": 8,
+         "optimizer": {"lr": 0.01}},
         {"name": "long", "kind": "text_to_video", "steps": 100000, "batch": 4, "clips": 8, "tae": "tae",
          "text_encoder": TEXT, "video_model": MODEL, "optimizer": {"lr": 0.01}}]}
 ROUNDING = 2e-4  # of a loss, relative: sums are made in another order

@@ -99,7 +99,7 @@ if [ -x "$build/examples/cli/moviegen" ]; then
     cp -r "$PWD/../examples/models/toybox" "$played/models/toybox" # smaller films: whether two agree does not depend on it
     sed -i -E 's/"(width|height)": 64/"\1": 32/; s/"frames": 32/"frames": 16/' "$played/models/toybox/pipeline.json"
     sed -i -E 's/("steps"): 20\b/\1: 3/' "$played/models/toybox/editor.json" "$played/models/toybox/personalizer.json"
-    sed -i -E 's/"steps": [24]0,/"steps": 2,/; s/"clips": [0-9]+/"clips": 8/; s/"validate_every": [0-9]+/"validate_every": 2/
+    sed -i -E 's/"steps": [24]0,/"steps": 2,/; s/"clips": [0-9]+/"clips": 8/; s/"validate_every": [0-9]+/"validate_every": 2, "validate_clips": 2/
         s/"(width|height)": 64/"\1": 48/g; s/"frames": 16/"frames": 8/
         s/"drop": 0\.1,/& "buckets": [{"width": 48, "height": 48, "frames": 8}],/' "$played/gpu/recipe.json"
     # Of the words only the device becomes another, and steps fewer: a folder named after it stays its own, or both would save

@@ -185,10 +185,15 @@ static void test_stage(void **state)
         assert_int_equal((int64_t)reported(report, "batch"), drawn->batch);
         mgen_report_destroy(report);
     }
+    for (int64_t i = 0; i < run->buckets.count; i++)
+        assert_int_equal(run->buckets.list[i].latents.held, 1); /* it never validates */
     kind->destroy(run);
 
     stage.validate_every = 1;
+    stage.validate_clips = 2 * stage.bucket_count - 1;
     run = begin(kind, &stage);
+    for (int64_t i = 0; i < run->buckets.count; i++)
+        assert_int_equal(run->buckets.list[i].latents.held, 2);
     mgen_report *report;
     assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
     assert_int_equal(kind->step(run, 0, report), MGEN_OK);

@@ -47,6 +47,7 @@ static mgi_stage some_steps(int64_t steps)
     s.optimizer.lr = 0.1;
     s.drop = s.drop_film = s.drop_text = 0.25;
     s.validate_every = steps;
+    s.validate_clips = 12;
     return s;
 }
 

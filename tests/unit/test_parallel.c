@@ -95,6 +95,7 @@ static void compare_meshes(mgi_stage stage)
     stage.optimizer.lr = 0.1; /* the head is 0 at first, and what sees the condition */
     stage.optimizer.eps = 1e-2;
     stage.validate_every = 3;
+    stage.validate_clips = 12;
     run_mesh(&stage, 1, (mgi_mesh_shape){1, 1, 1}, false, &one);
     assert_string_equal(one.error, "");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
@@ -189,6 +190,7 @@ static void test_mesh(void **state)
     stage.optimizer.eps = 1e-2; /* else the size of gradients hardly matters */
     stage.optimizer.lr = 0.1;   /* the head is 0 at first: then there are gradients behind it */
     stage.validate_every = 3;
+    stage.validate_clips = 12;
     run_mesh(&stage, 1, (mgi_mesh_shape){1, 1, 1}, false, &one);
     assert_string_equal(one.error, "");
     assert_true(one.last_loss != one.loss && one.held_loss != one.last_loss);

@@ -81,6 +81,8 @@ static void test_refused(void **state)
     (void)state;
     assert_refused("\"accumulate\":0", "", "\"accumulate\"");
     assert_refused("\"store\":\"fp8\"", "", "\"store\""); /* transformers only */
+    assert_refused("\"validate_clips\":0", "", "\"validate_clips\"");
+    assert_refused("\"validate_clips\":65", "", "\"validate_clips\"");
     assert_refused("\"freeze_encoder\":true", "", "needs \"start_from\"");
     assert_refused("\"buckets\":[{\"width\":64,\"height\":64,\"frames\":9}],\"image_every\":2", "",
                    "\"image_every\" stands beside \"buckets\"");

@@ -27,6 +27,7 @@ static mgi_dataset *learned; /* that is learned from; NULL: the toybox */
 static mgi_stage changed(mgi_stage stage, int32_t dtype)
 {
     stage.validate_every = 4;
+    stage.validate_clips = 8;
     stage.dtype = dtype;
     stage.optimizer.warmup = 2;
     stage.optimizer.cosine_from = 0.5;
@@ -253,6 +254,7 @@ static mgi_stage full_stage(int64_t steps)
         (mgi_bucket){.width = 64, .height = 64, .frames = 1, .batch = 3, .weight = 1.0};
     stage.images = 0.5;
     stage.validate_every = 2;
+    stage.validate_clips = 6;
     stage.optimizer.schedule = MGI_LR_PLATEAU;
     stage.optimizer.patience = 1;
     return stage;
