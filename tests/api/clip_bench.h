@@ -143,4 +143,36 @@ SHARED void assert_stops(bench *b, mgen_generate_params p)
     mgen_job_destroy(job); /* while it runs */
 }
 
+/* Every allocation of a request fails, with all after it (`lasting`) or alone: it ends with NO_MEMORY, or has done without it and has the
+ * bytes of `plain`. Nothing stays allocated. */
+SHARED void fail_each_allocation(bench *b, counter *c, const mgen_generate_params *p,
+                                 mgen_clip *plain, bool lasting)
+{
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    assert_int_equal(mgen_clip_get_info(plain, &info), MGEN_OK);
+    mgen_context_trim(b->ctx);
+    int64_t blocks = atomic_load(&c->blocks);
+    int failures = 0;
+    bool over = false;
+    for (int64_t k = 1; !over; k++) {
+        mgen_clip *clip;
+        set_failure(c, k, lasting);
+        mgen_status status = make(b, p, &clip);
+        over = atomic_load(&c->made) < k;
+        set_failure(c, 0, false);
+        if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)
+            fail_msg("allocation %d: %s", (int)k, mgen_last_error(b->ctx));
+        assert_true((status == MGEN_OK) == (clip != NULL));
+        assert_true(status == MGEN_OK || strlen(mgen_last_error(b->ctx)) > 10);
+        if (clip)
+            assert_memory_equal(mgen_clip_pixels(clip), mgen_clip_pixels(plain),
+                                (size_t)info.frames * info.height * info.width * 3);
+        failures += !clip;
+        mgen_clip_destroy(clip);
+        mgen_context_trim(b->ctx);
+        assert_int_equal(atomic_load(&c->blocks), blocks);
+    }
+    assert_true(failures > 20);
+}
+
 #endif

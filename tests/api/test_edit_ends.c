@@ -298,10 +298,8 @@ static void test_flops(void **state)
     bench_close(&b);
 }
 
-/* Every allocation of a job fails, with all after it or alone: it ends with NO_MEMORY, or has done without it. */
 static void test_failing_memory(void **state)
 {
-    enum { SMALL = 2 * 8 * 8 * 3 };
     (void)state;
     counter c = {0};
     bench b = bench_on(counted_context(&c));
@@ -311,28 +309,7 @@ static void test_failing_memory(void **state)
         mgen_generate_params p = way / 2 ? begun() : request();
         p.steps = 1;
         mgen_clip *plain = film(&b, &p);
-        mgen_context_trim(b.ctx);
-        int64_t blocks = atomic_load(&c.blocks);
-        int failures = 0;
-        bool over = false;
-        for (int64_t k = 1; !over; k++) {
-            mgen_clip *clip;
-            set_failure(&c, k, way % 2);
-            mgen_status status = make(&b, &p, &clip);
-            over = atomic_load(&c.made) < k;
-            set_failure(&c, 0, false);
-            if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)
-                fail_msg("allocation %d: %s", (int)k, mgen_last_error(b.ctx));
-            assert_true((status == MGEN_OK) == (clip != NULL));
-            assert_true(status == MGEN_OK || strlen(mgen_last_error(b.ctx)) > 10);
-            if (clip)
-                assert_memory_equal(mgen_clip_pixels(clip), mgen_clip_pixels(plain), SMALL);
-            failures += !clip;
-            mgen_clip_destroy(clip);
-            mgen_context_trim(b.ctx);
-            assert_int_equal(atomic_load(&c.blocks), blocks);
-        }
-        assert_true(failures > 20);
+        fail_each_allocation(&b, &c, &p, plain, way % 2);
         mgen_clip_destroy(plain);
     }
     bench_close(&b);

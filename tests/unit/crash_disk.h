@@ -8,6 +8,7 @@
 #include "core/context.h"
 #include "io/path.h"
 #include "tensor/device.h"
+#include "ok.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -25,12 +26,6 @@ enum { CHANGES_MAX = 7, CHANGES_MANY = 2 };
 static char folder[] = "/tmp/mgi-crash-XXXXXX";
 static mgen_context *ctx;
 static pthread_mutex_t tape_lock = PTHREAD_MUTEX_INITIALIZER; /* ranks are threads */
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 /* ---- recording: the program's own system calls take the place of the C library's ---------------- */
 

@@ -5,6 +5,7 @@
 
 #include "core/context.h"
 #include "data/degrade.h"
+#include "ok.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,12 +37,6 @@ static int teardown(void **state)
     mgi_context_free(ctx);
     return 0;
 }
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static mgi_degrade_range just(float value)
 {

@@ -5,6 +5,7 @@
 
 #include "core/context.h"
 #include "tensor/device.h"
+#include "ok.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -15,19 +16,7 @@
 static char folder[] = "/tmp/mgi-foreign-XXXXXX";
 static mgen_context *ctx;
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
-#define REFUSED(call, want, said)                                                                  \
-    do {                                                                                           \
-        mgen_status got_ = (call);                                                                 \
-        if (got_ != (want) || !strstr(mgen_last_error(ctx), said))                                 \
-            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got_), mgen_last_error(ctx),   \
-                     said);                                                                        \
-    } while (0)
+#include "said.h"
 
 static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void shell(const char *format, ...)

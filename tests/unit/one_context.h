@@ -4,14 +4,9 @@
 #define TESTS_UNIT_ONE_CONTEXT_H
 
 #include "core/context.h"
+#include "ok.h"
 
 static mgen_context *ctx;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static int setup(void **state)
 {

@@ -3,6 +3,7 @@
 #ifndef STAGE_RUNS_H
 #define STAGE_RUNS_H
 
+#include "ok.h"
 #include "reported.h"
 #include "tensor/device.h"
 #include "test_folder.h"
@@ -10,12 +11,6 @@
 #include "train/stage.h"
 
 static mgen_context *ctx;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static mgen_status create_on(const mgi_stage *stage, mgi_dataset *data, struct mgi_stage_run **run)
 {

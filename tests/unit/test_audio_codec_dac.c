@@ -142,7 +142,7 @@ static void test_training(void **state)
         OK(mgi_stage_kind_of(&stage)->step(run, i, NULL));
     mgi_stage_kind_of(&stage)->destroy(run);
     stage.sound.codec.dim = 3;
-    REFUSED(begin(&stage, &run), MGEN_E_STATE, "\"dim\"");
+    assert_said(begin(&stage, &run), MGEN_E_STATE, "\"dim\"");
 }
 
 static void test_refused(void **state)
@@ -170,7 +170,8 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
         mgi_audio_codec_dac d;
         edit(damage[i].file, damage[i].old, damage[i].new);
-        REFUSED(mgi_audio_codec_dac_open(ctx, folder, "dac", &d), damage[i].status, damage[i].said);
+        assert_said(mgi_audio_codec_dac_open(ctx, folder, "dac", &d), damage[i].status,
+                    damage[i].said);
         fresh_folders();
     }
 }

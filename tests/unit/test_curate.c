@@ -14,15 +14,10 @@
 #include "folder_context.h"
 #include "media/media.h"
 #include "media/track.h"
+#include "ok.h"
 #include "raw_films.h"
 
 #include <string.h>
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 enum { SEED = 7 };
 

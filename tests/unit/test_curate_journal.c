@@ -12,6 +12,7 @@
 #include "folder_context.h"
 #include "logged.h"
 #include "media/media.h"
+#include "ok.h"
 #include "raw_films.h"
 
 #include <fcntl.h>
@@ -20,12 +21,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 enum { SEED = 11, FILMS = 7, BROKEN = 1 /* of them, which is watched each time */ };
 static const int kinds[FILMS - BROKEN] = {MGI_RAW_CLEAN, MGI_RAW_SHORT, MGI_RAW_STILL,

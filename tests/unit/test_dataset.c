@@ -12,6 +12,7 @@
 #include "io/path.h"
 #include "media/media.h"
 #include "tensor/device.h"
+#include "ok.h"
 #include "tiny_stages.h"
 #include "train/checkpoint.h"
 
@@ -27,12 +28,6 @@ static mgen_context *ctx;
 static char dir[256], models[300], cache[300];
 
 #include "films_folder.h"
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static void empty_folder(const char *path)
 {

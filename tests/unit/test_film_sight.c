@@ -3,6 +3,7 @@
 #include "core/philox.h"
 #include "data/world.h"
 #include "eval/film_sight.h"
+#include "ok.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -17,12 +18,6 @@ static mgi_film_sight sight;
 
 enum { FILMS = 8, SIDE = 48, FRAMES = 8, FRAME = SIDE * SIDE * 3, BYTES = FRAMES * FRAME };
 static uint8_t scratch[BYTES];
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static int setup(void **state)
 {

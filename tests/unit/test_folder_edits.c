@@ -12,12 +12,7 @@
 #include "failing_memory.h"
 #include "folder_context.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
+#include "ok.h"
 #include "pair_films.h"
 
 static uint8_t before[PAIR_FRAMES * PAIR_FRAME], after[PAIR_FRAMES * PAIR_FRAME];

@@ -12,13 +12,8 @@
 #include "find_plugin.h"
 #include "folder_context.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
 #include "logged.h"
+#include "ok.h"
 #include "pair_films.h"
 
 enum { FRAMES = 20 };

@@ -13,12 +13,7 @@
 #include "jpeg_bytes.h"
 #include "media/media.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
+#include "ok.h"
 #include "pair_films.h"
 
 enum { SIDE = 16 };

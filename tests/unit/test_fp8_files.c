@@ -12,6 +12,7 @@
 #include "kernels/fp8/quantize_fp8.h"
 #include "networks.h"
 #include "task/pipeline.h"
+#include "ok.h"
 #include "tiny_stages.h"
 #include "train/average.h"
 #include "train/convert.h"
@@ -24,12 +25,6 @@
 
 static char folder[] = "/tmp/mgi-fp8-files-XXXXXX";
 static mgen_context *ctx;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static void refuse(mgen_status status, mgen_status expected, const char *says)
 {

@@ -196,7 +196,7 @@ static void refuse(const char *name, mgen_status status, const char *said)
 {
     mgi_rewriter r;
     uint64_t hash;
-    REFUSED(mgi_rewriter_open(ctx, folder, name, &r, &hash), status, said);
+    assert_said(mgi_rewriter_open(ctx, folder, name, &r, &hash), status, said);
 }
 
 static void test_bad_files(void **state)

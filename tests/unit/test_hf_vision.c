@@ -179,7 +179,7 @@ static void refuse(const char *name, mgen_status status, const char *said)
 {
     mgi_clip_vision clip;
     uint64_t hash;
-    REFUSED(mgi_clip_vision_open(ctx, folder, name, &clip, &hash), status, said);
+    assert_said(mgi_clip_vision_open(ctx, folder, name, &clip, &hash), status, said);
     assert_null(clip.layer);
 }
 

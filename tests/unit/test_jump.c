@@ -15,13 +15,8 @@
 #include "media/film_read.h"
 #include "media/media.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
 #include "film_times.h"
+#include "ok.h"
 #include "pair_films.h"
 
 enum { W = 48, H = 32, FRAME = W * H * 3, COUNT = 300, SCENE = 45 };

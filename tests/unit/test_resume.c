@@ -5,6 +5,7 @@
 #include "core/hash.h"
 #include "io/safetensors.h"
 #include "tensor/device.h"
+#include "ok.h"
 #include "tiny_stages.h"
 #include "train/checkpoint.h"
 
@@ -50,12 +51,6 @@ static const struct mgi_stage_kind *kind_of(const mgi_stage *stage)
 {
     return mgi_stage_kind_of(stage);
 }
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 #include "pair_films.h"
 

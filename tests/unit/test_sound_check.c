@@ -10,6 +10,7 @@
 #include "eval/sound_spectrum.h"
 
 #include "failing_memory.h"
+#include "ok.h"
 #include "reported.h"
 
 #include <math.h>
@@ -21,12 +22,6 @@ enum { RATE = MGI_WORLD_SOUND_RATE };
 
 static mgen_context *ctx;
 static failing memory;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static int setup(void **state)
 {

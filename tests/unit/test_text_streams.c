@@ -17,24 +17,13 @@
 
 #include <cmocka.h>
 
+#include "ok.h"
 #include "tiny_stages.h"
 
 static char folder[] = "/tmp/mgi-text-XXXXXX", fixtures[512];
 static mgen_context *ctx;
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
-#define REFUSED(call, want, said)                                                                  \
-    do {                                                                                           \
-        mgen_status got_ = (call);                                                                 \
-        if (got_ != (want) || !strstr(mgen_last_error(ctx), said))                                 \
-            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got_), mgen_last_error(ctx),   \
-                     said);                                                                        \
-    } while (0)
+#include "said.h"
 
 static int set_up(void **state)
 {
@@ -193,13 +182,14 @@ static void test_encoders(void **state)
         /* without its tokenizer it is nothing, with another's neither */
         const char *file = config_of(role).files.name[0];
         assert_int_equal(rename(in(folder, file), in(folder, "kept")), 0);
-        REFUSED(mgi_text_encoder_open(ctx, folder, "encoder", &back, &hash), MGEN_E_NOT_FOUND,
-                file);
+        assert_said(mgi_text_encoder_open(ctx, folder, "encoder", &back, &hash), MGEN_E_NOT_FOUND,
+                    file);
         FILE *f = fopen(in(folder, file), "w");
         assert_non_null(f);
         fputs("{}", f);
         fclose(f);
-        REFUSED(mgi_text_encoder_open(ctx, folder, "encoder", &back, &hash), MGEN_E_CORRUPT, file);
+        assert_said(mgi_text_encoder_open(ctx, folder, "encoder", &back, &hash), MGEN_E_CORRUPT,
+                    file);
         assert_int_equal(rename(in(folder, "kept"), in(folder, file)), 0);
     }
 }
@@ -238,14 +228,14 @@ static void test_bad_configs(void **state)
     mgi_text_encoder e;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        REFUSED(read_config(bad[i].text, &c), MGEN_E_CORRUPT, bad[i].said);
+        assert_said(read_config(bad[i].text, &c), MGEN_E_CORRUPT, bad[i].said);
     OK(read_config("{\"kind\": \"clip-bpe\", \"config\": {" CLIP
                    ", \"tokenizer\": {\"vocab\": \"clip_vocab.json\", \"merges\": "
                    "\"clip_merges.txt\"}}}",
                    &c));
     assert_string_equal(c.files.name[1], "clip_merges.txt");
     c.clip.vocab = 830;
-    REFUSED(mgi_text_encoder_init(&e, ctx, fixtures, &c, NULL), MGEN_E_CORRUPT, "needs 831");
+    assert_said(mgi_text_encoder_init(&e, ctx, fixtures, &c, NULL), MGEN_E_CORRUPT, "needs 831");
 #undef CLIP
 #undef T5
 }
@@ -555,7 +545,7 @@ static void test_bad_recipes(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        REFUSED(create(bad[i].encoders, bad[i].widths), bad[i].status, bad[i].said);
+        assert_said(create(bad[i].encoders, bad[i].widths), bad[i].status, bad[i].said);
     OK(create(UL2("\"from\": \"ul2\""), widths));
     OK(create(UL2("\"from\": \"ul2\", \"frozen\": true"), "\"text_dim\": 24"));
 #undef UL2

@@ -16,13 +16,8 @@
 #include "media/film_read.h"
 #include "media/media.h"
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
 #include "film_times.h"
+#include "ok.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -19,6 +19,7 @@
 #include "networks.h"
 
 #include "folder_context.h"
+#include "ok.h"
 #include "tiny_networks.h"
 
 /* As the report's, small: windows of 14 frames, of which 4 are shared. */
@@ -30,12 +31,6 @@ static const mgi_upsampler_config small = {
     .overlap = 4,
     .steps = 20};
 static const mgi_tae_config frame_wise = {TINY_TAE};
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
 
 static void refuse(mgen_status got, mgen_status want, const char *said)
 {
