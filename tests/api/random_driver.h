@@ -54,7 +54,7 @@ typedef struct job {
     int kind;    /* CLIP or SOUND: what can be taken */
     int started; /* the function by which */
     bool told, taken, kept, troubled;
-    bool refused; /* memory, while the call that started it was not over */
+    int64_t made_before; /* allocations, most of them of the call that started it */
     mgen_status end;
     thing *sees; /* a clip that must stay */
     void *planes;
@@ -436,12 +436,18 @@ static void end_failures(seat *s)
     set_failure(s->memory, 0, false);
 }
 
+/* No more; what was refused stays counted, as a job that runs may ask for it again. */
+static void stop_failures(seat *s)
+{
+    atomic_store(&((supply *)s->memory->of)->until, 0);
+    set_failure_ahead(s->memory, 0, false);
+}
+
 /* Memory fails once, where it did not before; or at any depth of what makes so many allocations (0: nobody knows), once or from then on. `of`: what
  * fails, a function or the jobs. */
 static void fail_memory(driver *d, seat *s, int of, int64_t depth)
 {
     supply *m = s->memory->of;
-    end_failures(s);
     if (d->again || !chance(d, 3)) {
         atomic_store(&m->of, (uint64_t)of);
         atomic_store(&m->until, 1 + (int64_t)(d->again || chance(d, 2) ? 0 : below(d, 16)));
@@ -449,7 +455,7 @@ static void fail_memory(driver *d, seat *s, int of, int64_t depth)
     }
     const uint64_t all = depth ? (uint64_t)depth : 64, some = UINT64_C(1) << below(d, 11);
     const uint64_t most = chance(d, 4) ? (all < 8 ? all : 8) : chance(d, 3) ? some : all;
-    set_failure(s->memory, (int64_t)(1 + below(d, most)), !chance(d, 3));
+    set_failure_ahead(s->memory, (int64_t)(1 + below(d, most)), !chance(d, 3));
 }
 
 /* Memory fails at some allocation of the call, or its progress ends it. A job that runs has its own. */
@@ -471,6 +477,11 @@ static void bring_trouble(driver *d)
     }
 }
 
+static bool starts_job(const driver *d)
+{
+    return strstr(promises[d->function].name, "_start") != NULL;
+}
+
 static void end_trouble(driver *d, mgen_status status)
 {
     d->refused = false;
@@ -483,12 +494,10 @@ static void end_trouble(driver *d, mgen_status status)
     d->refused = d->failing && atomic_load(&c->refused) > 0;
     if (status == MGEN_OK)
         d->depth[d->function] = atomic_load(&c->made);
-    end_failures(d->at);
-}
-
-static bool starts_job(const driver *d)
-{
-    return strstr(promises[d->function].name, "_start") != NULL;
+    if (status == MGEN_OK && starts_job(d))
+        stop_failures(d->at);
+    else
+        end_failures(d->at);
 }
 
 /* What a job that was started met is told by its end; films are curated one at a time where several do not fit. */

@@ -109,19 +109,19 @@ static void told(driver *d, seat *s, job *j, mgen_status status)
         return;
     if (s->running == j)
         s->running = NULL;
-    const bool refused = j->refused || (j->troubled && atomic_load(&s->memory->refused) > 0);
+    const bool refused = atomic_load(&s->memory->refused) > 0; /* since the call that started it */
     if (status == MGEN_OK)
-        d->job_depth[j->started] = atomic_load(&s->memory->made);
+        d->job_depth[j->started] = atomic_load(&s->memory->made) - j->made_before;
     end_failures(s);
     if (refused && !s->starved && status != MGEN_E_NO_MEMORY && status != MGEN_E_CANCELLED)
         complain(d, "%s, though memory was refused to the job of %s: %s", mgen_status_name(status),
                  promises[j->started].name, mgen_last_error(s->ctx));
-    if (status == MGEN_E_NO_MEMORY && !j->troubled && !j->refused)
+    if (status == MGEN_E_NO_MEMORY && !j->troubled && !refused)
         complain(d, "no memory without trouble: %s", mgen_last_error(s->ctx));
     if (status == MGEN_OK && !s->others && atomic_load(&s->errors) > 0)
         complain(d, "the job of %s, which succeeded, logged an error", promises[j->started].name);
     if (j->canonical >= 0 && status != MGEN_OK && status != MGEN_E_CANCELLED && !j->troubled &&
-        !j->refused && !s->tight)
+        !refused && !s->tight)
         complain(d, "a job ended with %s: %s", mgen_status_name(status), mgen_last_error(s->ctx));
     if (status != MGEN_OK && !sentence(mgen_last_error(s->ctx)))
         complain(d, "the job's end is no sentence: \"%s\"", mgen_last_error(s->ctx));
@@ -141,10 +141,10 @@ static void drop_job(driver *d, seat *s, job *j)
         return;
     const bool running = s->running == j;
     TOLD(d, mgen_job_destroy, j->job);
-    if (running)
+    if (running) {
         s->running = NULL;
-    if (j->troubled && !j->told)
         end_failures(s);
+    }
     if (j->sees)
         j->sees->locks--;
     free(j->planes);
@@ -282,7 +282,7 @@ static void began(driver *d, seat *s, job *j, mgen_job *made, bool troubled)
     atomic_store(&j->of_callback, made);
     j->started = d->function;
     s->starved = s->others = false;
-    j->refused = d->refused;
+    j->made_before = atomic_load(&s->memory->made);
     j->troubled = troubled;
     if (troubled)
         fail_memory(d, s, PROMISES /* all jobs */, d->job_depth[j->started]);

@@ -210,6 +210,13 @@ SHARED void set_failure(counter *c, int64_t k, bool lasting)
     atomic_store(&c->fail_at, k);
 }
 
+/* The same from now on, counting on: for when the library's threads may be between a refusal and asking again. */
+SHARED void set_failure_ahead(counter *c, int64_t k, bool lasting)
+{
+    atomic_store(&c->lasting, lasting);
+    atomic_store(&c->fail_at, k ? atomic_load(&c->made) + k : 0);
+}
+
 SHARED mgen_context *counted_context(counter *c)
 {
     mgen_context *ctx = NULL;
