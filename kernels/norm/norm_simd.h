@@ -180,7 +180,7 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
 {
     vf sum[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
-#if defined(__AVX512BF16__)
+#if MGK_WIDTH == 16 && defined(__AVX512BF16__)
     if (in.dtype == MGK_BF16 && !centred) /* adds products of pairs */
         for (; i + 8 * MGK_WIDTH <= n; i += 8 * MGK_WIDTH) {
             MGK_UNROLL

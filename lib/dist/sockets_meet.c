@@ -32,7 +32,7 @@ enum {
     GRACE_MS = 500  /* for rank 0's reasons, when the time is over */
 };
 
-static const char magic[8] = "mgenmeet";
+static const char magic[8] = {'m', 'g', 'e', 'n', 'm', 'e', 'e', 't'};
 
 enum { KIND_JOIN, KIND_PAIR };
 

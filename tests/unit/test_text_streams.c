@@ -180,7 +180,8 @@ static void test_encoders(void **state)
         if (role == MGI_ROLE_BYT5)
             continue;
         /* without its tokenizer it is nothing, with another's neither */
-        const char *file = config_of(role).files.name[0];
+        const mgi_text_config config = config_of(role);
+        const char *file = config.files.name[0];
         assert_int_equal(rename(in(folder, file), in(folder, "kept")), 0);
         assert_said(mgi_text_encoder_open(ctx, folder, "encoder", &back, &hash), MGEN_E_NOT_FOUND,
                     file);
