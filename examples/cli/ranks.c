@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum { THREADS_MAX = 64, LATE = 2 /* seconds of waiting of which nothing is said */ };
+enum { STACK = 4 << 20 /* bytes; some C libraries give a thread 128 KB */ };
 
 /* Where launchers tell a process which one it is: its number and how many there are, in all and on its machine. */
 typedef struct launched {
@@ -234,6 +235,7 @@ static int run_threads(const rank *like, int count)
 {
     static rank ranks[THREADS_MAX];
     pthread_t threads[THREADS_MAX];
+    pthread_attr_t attr;
     mgen_ranks *meeting = NULL;
     cli_session s;
     int started = 0, result = STATUS_DONE;
@@ -245,17 +247,19 @@ static int run_threads(const rank *like, int count)
     session_close(&s);
     if (status != MGEN_OK)
         return STATUS_ERROR;
+    const bool room = !pthread_attr_init(&attr) && !pthread_attr_setstacksize(&attr, STACK);
     for (int i = 0; i < count; i++) {
         ranks[i] = *like;
         ranks[i].meeting = meeting;
         ranks[i].index = ranks[i].local = i;
         ranks[i].beside = count;
-        if (pthread_create(&threads[i], NULL, rank_main, &ranks[i])) {
+        if (!room || pthread_create(&threads[i], &attr, rank_main, &ranks[i])) {
             complain(like->command, "no thread could be started for rank %d", i);
             exit(STATUS_ERROR); /* the others would wait for it */
         }
         started++;
     }
+    pthread_attr_destroy(&attr);
     for (int i = 0; i < started; i++) {
         pthread_join(threads[i], NULL);
         result = ranks[i].result > result ? ranks[i].result : result;

@@ -3,9 +3,9 @@
 #include "api/job.h"
 
 #include "core/alloc.h"
+#include "core/thread.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
 
 static void *run(void *arg)
@@ -44,15 +44,10 @@ void mgi_job_free(mgen_job *job)
     mgi_free(ctx, job);
 }
 
-/* The library installs no signal handlers; its thread takes none of the host's signals either. */
 mgen_status mgi_job_begin(mgen_job *job)
 {
-    sigset_t all, before;
-    sigfillset(&all);
     atomic_store(&job->ctx->busy, 1);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&job->thread, NULL, run, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = mgi_thread_start(&job->thread, run, job);
     if (!rc)
         return MGEN_OK;
     mgen_status status = mgi_fail(job->ctx, MGEN_E_NO_MEMORY,

@@ -15,9 +15,9 @@
 
 #include "core/alloc.h"
 #include "core/cpu.h"
+#include "core/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -175,20 +175,15 @@ mgen_status mgi_pool_create(mgen_context *ctx, int threads, mgi_pool **out)
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->idle, NULL);
 
-    /* The host's signals are the host's: workers inherit a mask that blocks them all. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     while (!error && pool->started < threads - 1) {
         worker *w = &pool->workers[pool->started];
         w->pool = pool;
         w->index = pool->started + 1;
-        error = pthread_create(&w->thread, NULL, worker_main, w);
+        error = mgi_thread_start(&w->thread, worker_main, w);
         if (!error)
             pool->started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error) {
         char text[128];
         mgi_fail(ctx, MGEN_E_NO_MEMORY, "cannot start thread %d of %d: %s; ask for fewer threads",

@@ -2,9 +2,9 @@
 #include "train/prefetch.h"
 
 #include "core/alloc.h"
+#include "core/thread.h"
 #include "tensor/device.h"
 
-#include <pthread.h>
 #include <string.h>
 
 typedef struct batch {
@@ -85,7 +85,7 @@ static void begin(mgi_prefetch *p, mgi_prefetch_clips clips)
         p->ahead && mgi_dataset_drawn(clips.dataset) && make_room(p, &p->next, clips) == MGEN_OK;
     if (!p->made)
         return;
-    p->running = pthread_create(&p->thread, NULL, make_next, p) == 0;
+    p->running = mgi_thread_start(&p->thread, make_next, p) == 0;
     p->made = p->running;
 }
 

@@ -19,6 +19,7 @@ from tap import Report  # noqa: E402
 LINES_MAX = 800
 NEEDED = re.compile(r"(libc\.so\.6|libm\.so\.6|libz\.so\.1|ld-linux.*)$")
 OPENING = re.compile(r"\b(open|openat|fopen|fdopen|freopen|creat|mkstemp|mkostemp|opendir|tmpfile)\s*\(")
+STARTING = re.compile(r"\b(pthread_create|thrd_create)\s*\(")
 ENDING = re.compile(r"\b(abort|exit|_exit|_Exit|quick_exit|raise|kill|system)\s*\(")
 PRINTING = re.compile(r"\b(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|fwrite)\s*\(")
 ASSERTING = re.compile(r"\b(assert)\s*\(")
@@ -181,6 +182,13 @@ def check_opening(rows, root, sources):
         problems += [f"{path}:{number}: {name}(): only lib/io/path.c opens files"
                      for number, name in numbered(text, OPENING)]
     return problems
+
+
+def check_threads(root, sources):
+    """By themselves threads have what stack the C library gives, and take signals of the host."""
+    return [f"{path}:{number}: {name}(): only lib/core/thread.c starts threads: mgi_thread_start()"
+            for path in sources if path.startswith(("lib/", "kernels/")) and path != "lib/core/thread.c"
+            for number, name in numbered(strip_code(read(root, path)), STARTING)]
 
 
 def check_mapping(root, sources):
@@ -350,6 +358,7 @@ def main():
     report.result(f"no file over {LINES_MAX} lines", check_length(root, files))
     report.result("the library does not exit, print or assert", check_manners(root, sources))
     report.result("only lib/io/path.c opens files", check_opening(rows, root, sources))
+    report.result("only lib/core/thread.c starts threads", check_threads(root, sources))
     report.result("no file is mapped but scratch", check_mapping(root, sources))
     report.result("kernels and ops.def agree", check_kernels(root, sources))
     report.result("sizes from outside are multiplied in core/checked.h only", check_products(root, sources))

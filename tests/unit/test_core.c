@@ -12,6 +12,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "core/pool.h"
+#include "core/thread.h"
 
 #include <errno.h>
 #include <math.h>
@@ -488,6 +489,42 @@ static void test_pool_signals(void **state)
         assert_int_equal(sigismember(&before, s), sigismember(&after, s));
 }
 
+/* A megabyte of the stack, down to its end; whether no signal is open. */
+static void *go_deep(void *arg)
+{
+    enum { DEPTH = 1 << 20 };
+    volatile uint8_t room[DEPTH];
+    sigset_t set;
+    for (int i = DEPTH - 1; i >= 0; i -= 1024)
+        room[i] = 1;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    *(bool *)arg = room[1023] && sigismember(&set, SIGINT) && sigismember(&set, SIGUSR1);
+    return NULL;
+}
+
+/* Threads of the library have room where those of the host have little. */
+static void test_thread_stack(void **state)
+{
+    bool done = false;
+    pthread_t thread;
+    (void)state;
+#ifdef __GLIBC__
+    pthread_attr_t before, small;
+    assert_int_equal(pthread_getattr_default_np(&before), 0);
+    pthread_attr_init(&small);
+    assert_int_equal(pthread_attr_setstacksize(&small, 128 << 10), 0); /* as musl has it */
+    assert_int_equal(pthread_setattr_default_np(&small), 0);
+#endif
+    assert_int_equal(mgi_thread_start(&thread, go_deep, &done), 0);
+    pthread_join(thread, NULL);
+    assert_true(done);
+#ifdef __GLIBC__
+    assert_int_equal(pthread_setattr_default_np(&before), 0);
+    pthread_attr_destroy(&small);
+    pthread_attr_destroy(&before);
+#endif
+}
+
 static void test_pool_refused(void **state)
 {
     (void)state;
@@ -693,25 +730,16 @@ static void test_cpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_errno_text),
-        cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_alloc_refused),
-        cmocka_unit_test(test_context_failing),
-        cmocka_unit_test(test_pool_sums),
-        cmocka_unit_test(test_pool_tiny),
-        cmocka_unit_test(test_pool_nested),
-        cmocka_unit_test(test_pool_sleeps),
-        cmocka_unit_test(test_pool_signals),
-        cmocka_unit_test(test_pool_refused),
-        cmocka_unit_test(test_alloc_race),
-        cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_normal),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_hash_large),
-        cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_checked),
+        cmocka_unit_test(test_errors),          cmocka_unit_test(test_errno_text),
+        cmocka_unit_test(test_alloc),           cmocka_unit_test(test_alloc_refused),
+        cmocka_unit_test(test_context_failing), cmocka_unit_test(test_pool_sums),
+        cmocka_unit_test(test_pool_tiny),       cmocka_unit_test(test_pool_nested),
+        cmocka_unit_test(test_pool_sleeps),     cmocka_unit_test(test_pool_signals),
+        cmocka_unit_test(test_thread_stack),    cmocka_unit_test(test_pool_refused),
+        cmocka_unit_test(test_alloc_race),      cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_normal),          cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_hash_large),      cmocka_unit_test(test_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
