@@ -5,7 +5,7 @@
 # and build-fuzz/tests/fuzz_TARGET FILE shows it again. Exit status 1: there was one.
 set -u
 cd "$(dirname "$0")/.." || exit 2
-all='json safetensors index sentencepiece bpe config recipe pipeline manifest y4m png picture prompt tuned wav rules clips seen peer state shard caption pairs csv foreign'
+all='json safetensors index sentencepiece bpe config recipe pipeline manifest y4m png picture prompt tuned wav rules clips seen peer state shard caption pairs csv foreign adapter'
 targets=${1-} seconds=${2-60} status=0
 case " $all all " in
 *" $targets "*) ;;

@@ -134,8 +134,8 @@ mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *
 mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, mgen_text_encoder **out);
 mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                        uint32_t precision, const mgen_mesh *mesh,
-                                        mgen_video_model **out);
+                                        const mgi_adapters *adapters, uint32_t precision,
+                                        const mgen_mesh *mesh, mgen_video_model **out);
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                       uint32_t precision, const mgen_mesh *mesh,
                                       mgi_undivided *undivided, mgen_upsampler **out);

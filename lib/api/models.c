@@ -39,7 +39,7 @@ static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 }
 
 static mgen_status load(mgen_context *home, int kind, const char *dir, const char *name,
-                        const mgi_mesh *mesh, mgi_handle *h)
+                        const mgi_adapters *adapters, const mgi_mesh *mesh, mgi_handle *h)
 {
     switch (kind) {
     case TAE:
@@ -59,7 +59,8 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case REWRITER:
         return mgi_rewriter_open(home, dir, name, &((mgen_rewriter *)h)->net, &h->hash);
     default:
-        return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
+        return mgi_vt_open_mesh(home, dir, name, adapters, mesh, &((mgen_video_model *)h)->net,
+                                &h->hash);
     }
 }
 
@@ -109,9 +110,10 @@ static bool left_out(int kind, const mgi_handle *h, mgen_status status, const mg
     return true;
 }
 
-static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
-                               uint32_t precision, const mgi_mesh *mesh, mgi_undivided *undivided,
-                               void **out)
+/* `adapters`: of a video model, or NULL. */
+static mgen_status open_adapted(mgen_context *ctx, int kind, const char *dir, const char *name,
+                                const mgi_adapters *adapters, uint32_t precision,
+                                const mgi_mesh *mesh, mgi_undivided *undivided, void **out)
 {
     mgen_context *home;
     mgi_handle *h = NULL;
@@ -128,12 +130,17 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
     home->device->hold = hold_of(kind, precision);
     home->progress = ctx->progress;
     home->progress_user = ctx->progress_user;
+    home->log = ctx->log; /* but of failures, which `ctx` tells */
+    home->log_user = ctx->log_user;
+    atomic_fetch_add(&home->quiet, 1);
     mgen_status status = mgi_alloc_zero(home, 1, handle_size[kind], &h);
     if (status == MGEN_OK)
-        status = load(home, kind, dir, name, mesh, h);
+        status = load(home, kind, dir, name, adapters, mesh, h);
     if (status == MGEN_OK)
         status = mgi_device_wait(home->device);
-    home->progress = NULL;         /* the handle may outlive what the host gave */
+    home->progress = NULL; /* the handle may outlive what the host gave */
+    home->log = NULL;
+    atomic_fetch_sub(&home->quiet, 1);
     mgi_device_trim(home->device); /* what it took to load it */
     mgi_device_drop_workspace(home->device);
     if (status != MGEN_OK) {
@@ -151,6 +158,13 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
     atomic_init(&h->owners, 1);
     *out = h;
     return MGEN_OK;
+}
+
+static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
+                               uint32_t precision, const mgi_mesh *mesh, mgi_undivided *undivided,
+                               void **out)
+{
+    return open_adapted(ctx, kind, dir, name, NULL, precision, mesh, undivided, out);
 }
 
 mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out)
@@ -179,15 +193,15 @@ mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, con
 mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgen_video_model **out)
 {
-    return mgi_video_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
+    return mgi_video_model_handle_open(ctx, dir, name, NULL, MGEN_PRECISION_DEFAULT, NULL, out);
 }
 
 mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                        uint32_t precision, const mgen_mesh *mesh,
-                                        mgen_video_model **out)
+                                        const mgi_adapters *adapters, uint32_t precision,
+                                        const mgen_mesh *mesh, mgen_video_model **out)
 {
-    return open_handle(ctx, VIDEO_MODEL, dir, name, precision, mgi_mesh_split(mesh), NULL,
-                       (void **)out);
+    return open_adapted(ctx, VIDEO_MODEL, dir, name, adapters, precision, mgi_mesh_split(mesh),
+                        NULL, (void **)out);
 }
 
 mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,

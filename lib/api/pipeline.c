@@ -370,7 +370,8 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     p->frames = (uint32_t)file->clip.frames;
     p->fps = (uint32_t)file->clip.fps;
     if (file->video[0]) { /* first: its file may say how all are held */
-        MGI_TRY(mgi_video_model_handle_open(ctx, dir, file->video, precision, p->mesh, &p->video));
+        MGI_TRY(mgi_video_model_handle_open(ctx, dir, file->video, &file->adapters, precision,
+                                            p->mesh, &p->video));
         precision = mgi_video_model_precision(p->video);
     }
     if (file->tae[0])

@@ -437,7 +437,7 @@ mgen_status mgi_module_compute(mgi_module *m, int32_t dtype)
         mgi_param *p = m->params[k];
         mgi_tensor_release(p->compute);
         p->compute = NULL;
-        if (!p->operand || dtype == MGK_F32)
+        if (!p->operand || (dtype == p->value->dtype && !p->adapted))
             continue;
         MGI_TRY(create(m, MGI_MEM_COMPUTE, dtype, p, &p->compute));
         p->compute->var = p->value->var;
@@ -486,6 +486,12 @@ static mgen_status unit_grad_make(mgi_module *m, int64_t unit)
     }
     if (!size || m->unit_grad[unit])
         return MGEN_OK;
+    for (int64_t u = 0; u < unit && m->one_grad; u++) {
+        if (m->unit_grad[u] && m->unit_grad[u]->count == size) {
+            m->unit_grad[unit] = mgi_tensor_retain(m->unit_grad[u]);
+            return MGEN_OK;
+        }
+    }
     int before = mgi_device_kind(m->dev, MGI_MEM_GRADIENT);
     mgen_status status = mgi_tensor_create(m->dev, MGK_F32, 1, &size, &m->unit_grad[unit]);
     mgi_device_kind(m->dev, before);
@@ -497,15 +503,16 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
     mgi_tensor *made[4] = {0};
     mgi_var *var = NULL;
     mgen_status status = MGEN_OK;
-    for (int i = 0; i < 3 && status == MGEN_OK; i++)
+    const int states = p->adapted ? 0 : 3;
+    for (int i = 0; i < states && status == MGEN_OK; i++)
         status = create(m, MGI_MEM_OPTIMIZER, MGK_F32, p, &made[i]);
     if (status == MGEN_OK)
         status = mgi_tensor_rows(m->unit_grad[p->unit], p->first, p->value->count, &made[3]);
     if (status == MGEN_OK)
         status = mgi_var_create(m->dev, MGK_F32, p->value->count, true, &var);
-    for (int i = 0; i < 2 && status == MGEN_OK; i++)
+    for (int i = 0; i < 2 && states && status == MGEN_OK; i++)
         status = mgi_module_fill(m, made[i], 0.0f);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK && states)
         status = mgi_tensor_copy(made[2], p->value);
     if (status != MGEN_OK) {
         for (int i = 0; i < 4; i++)
@@ -527,7 +534,11 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
 
 mgen_status mgi_module_train(mgi_module *m)
 {
-    MGI_TRY(need_masters(m));
+    bool steps = false;
+    for (int64_t k = 0; k < m->count; k++)
+        steps = steps || !(m->params[k]->frozen || m->params[k]->adapted);
+    if (steps)
+        MGI_TRY(need_masters(m));
     if (m->shard_size > 1)
         return mgi_shard_train(m);
     if (!m->unit_grad)
@@ -535,7 +546,7 @@ mgen_status mgi_module_train(mgi_module *m)
     for (int64_t u = 0; u < m->units; u++)
         MGI_TRY(unit_grad_make(m, u));
     for (int64_t k = 0; k < m->count; k++)
-        if (!m->params[k]->frozen && !m->params[k]->m)
+        if (!m->params[k]->frozen && !m->params[k]->value->var)
             MGI_TRY(train_one(m, m->params[k]));
     return MGEN_OK;
 }
@@ -545,6 +556,6 @@ void mgi_module_zero_grad(mgi_module *m, mgi_run *run)
     for (int64_t i = 0; i < m->range_count; i++)
         mgi_fill(run, m->ranges[i].grad, 0.0f);
     for (int64_t u = 0; m->unit_grad && u < m->units; u++)
-        if (m->unit_grad[u])
+        if (m->unit_grad[u] && (u == 0 || m->unit_grad[u] != m->unit_grad[u - 1]))
             mgi_fill(run, m->unit_grad[u], 0.0f);
 }

@@ -40,6 +40,8 @@ typedef struct mgi_param {
     bool codes;    /* an operand that may be E4M3 codes, with a scale for each of its rows */
     bool lasting;  /* read by later units, too */
     bool frozen;
+    bool
+        adapted; /* its gradient is made, but its value stays: what products read, an adapter writes (model/adapter.h) */
     /* f32 master, or as the module holds it; value->var->grad, a part of unit_grad, while training */
     mgi_tensor *value;
     mgi_tensor *compute;     /* copy in the compute dtype, with the same var; NULL: value serves */
@@ -76,6 +78,7 @@ typedef struct mgi_module {
     int64_t units, unit_size; /* begun so far; elements in the last one */
     mgi_tensor **unit_grad; /* while training: the gradients of each unit, one flat tensor f32; NULL
                                  where all is frozen, and of a module that is sharded */
+    bool one_grad;          /* units of one size share theirs: it is used as each is left */
     mgen_status status;     /* the first failure while building; later adds do nothing */
     struct mgi_gather *gather; /* while it is saved: the other ranks' parts (nn/gather.h) */
 } mgi_module;

@@ -23,11 +23,40 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
     return MGEN_OK;
 }
 
+/* "video_adapters": a list that may be absent. */
+static mgen_status read_adapters(mgen_context *ctx, const mgi_json *root, mgi_adapters *out)
+{
+    static const char *const keys[] = {"name", "scale", NULL};
+    const mgi_json *list = mgi_json_find(root, "video_adapters");
+    if (!list)
+        return MGEN_OK;
+    if (list->kind != MGI_JSON_ARRAY)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"video_adapters\" must be a list of objects");
+    for (const mgi_json *e = list->child; e; e = e->next) {
+        if (e->kind != MGI_JSON_OBJECT)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"video_adapters\" has an entry that is not an object");
+        if (out->count == MGI_ADAPTERS_MAX)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"video_adapters\" has more than %d entries",
+                            MGI_ADAPTERS_MAX);
+        const int64_t i = out->count++;
+        out->list[i].scale = 1.0;
+        MGI_TRY(mgi_json_only_keys(ctx, e, keys));
+        MGI_TRY(read_name(ctx, e, "name", out->list[i].name));
+        if (!out->list[i].name[0])
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "entry %lld of \"video_adapters\" has no \"name\"",
+                            (long long)i + 1);
+        MGI_TRY(mgi_json_get_real(ctx, e, "scale", false, -100.0, 100.0, &out->list[i].scale));
+    }
+    return MGEN_OK;
+}
+
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {"format", "version", "tae",          "text",     "video",
-                                       "width",  "height",  "frames",       "fps",      "upsampler",
-                                       "editor", "audio",   "personalizer", "rewriter", NULL};
+    static const char *const keys[] = {
+        "format",         "version", "tae",       "text",   "video", "width",        "height",
+        "frames",         "fps",     "upsampler", "editor", "audio", "personalizer", "rewriter",
+        "video_adapters", NULL};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
@@ -49,6 +78,7 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
     MGI_TRY(read_name(ctx, root, "audio", out->audio));
     MGI_TRY(read_name(ctx, root, "personalizer", out->personalizer));
     MGI_TRY(read_name(ctx, root, "rewriter", out->rewriter));
+    MGI_TRY(read_adapters(ctx, root, &out->adapters));
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -85,7 +115,12 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum { OTHERS = 7, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    enum {
+        OTHERS = 7,
+        ADAPTERS = OTHERS + MGI_ROLES,
+        MODELS = ADAPTERS + MGI_ADAPTERS_MAX,
+        FILES = 1 + 2 * MODELS
+    };
     const char *models[MODELS] = {file->tae,   file->video,        file->upsampler, file->editor,
                                   file->audio, file->personalizer, file->rewriter};
     const char *names[FILES];
@@ -93,6 +128,8 @@ uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipelin
     int count = 0;
     for (int i = 0; i < MGI_ROLES; i++)
         models[OTHERS + i] = file->text[i];
+    for (int i = 0; i < MGI_ADAPTERS_MAX; i++)
+        models[ADAPTERS + i] = file->adapters.list[i].name;
     snprintf(text[count++], sizeof text[0], "%.200s.json", name);
     for (int i = 0; i < MODELS; i++) {
         if (!models[i][0])
@@ -123,6 +160,16 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
             mgi_json_put_string(&w, mgi_role_key[i], p->text[i]);
     mgi_json_close(&w, '}');
     mgi_json_put_string(&w, "video", p->video);
+    if (p->adapters.count)
+        mgi_json_open(&w, "video_adapters", '[');
+    for (int64_t i = 0; i < p->adapters.count; i++) {
+        mgi_json_open(&w, NULL, '{');
+        mgi_json_put_string(&w, "name", p->adapters.list[i].name);
+        mgi_json_put_real(&w, "scale", p->adapters.list[i].scale);
+        mgi_json_close(&w, '}');
+    }
+    if (p->adapters.count)
+        mgi_json_close(&w, ']');
     if (p->upsampler[0])
         mgi_json_put_string(&w, "upsampler", p->upsampler);
     if (p->editor[0])
@@ -178,7 +225,7 @@ static mgen_status vt_fits(mgen_context *shapes, const void *config, const void 
 mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
                         uint64_t *hash)
 {
-    return mgi_vt_open_mesh(ctx, dir, name, NULL, out, hash);
+    return mgi_vt_open_mesh(ctx, dir, name, NULL, NULL, out, hash);
 }
 
 /* The network of a configuration, with the weights of its file. */
@@ -203,22 +250,31 @@ static mgen_status check_mesh(mgen_context *ctx, const mgi_mesh *mesh)
                           mesh->shape.shard);
 }
 
-/* The transformer of an open file whose configuration was read with `status`. Closes the file. */
-static mgen_status load_transformer(mgen_context *ctx, const char *dir, mgi_model_file *f,
+/* The transformer of an open file whose configuration was read with `status`. */
+static mgen_status load_transformer(mgen_context *ctx, const char *dir, const mgi_model_file *f,
                                     mgen_status status, const mgi_vt_config *config,
                                     const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
 {
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f->json_name);
-    else if ((status = check_mesh(ctx, mesh)) == MGEN_OK)
-        status = load_vt(ctx, f, config, mesh, out);
     *hash = f->hash;
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "%s/%s", dir, f->json_name);
+    MGI_TRY(check_mesh(ctx, mesh));
+    return load_vt(ctx, f, config, mesh, out);
+}
+
+/* The same, which closes the file. */
+static mgen_status take_transformer(mgen_context *ctx, const char *dir, mgi_model_file *f,
+                                    mgen_status status, const mgi_vt_config *config,
+                                    const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
+{
+    status = load_transformer(ctx, dir, f, status, config, mesh, out, hash);
     mgi_model_file_close(ctx, f);
     return status;
 }
 
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                             const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
+                             const mgi_adapters *adapters, const mgi_mesh *mesh, mgi_vt *out,
+                             uint64_t *hash)
 {
     mgi_model_file f;
     mgi_vt_config config;
@@ -226,6 +282,9 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     status = load_transformer(ctx, dir, &f, status, &config, mesh, out, hash);
+    if (status == MGEN_OK)
+        status = mgi_adapters_merge(ctx, dir, adapters, &f, out, hash);
+    mgi_model_file_close(ctx, &f);
     if (status != MGEN_OK)
         mgi_vt_finish(out);
     return status;
@@ -239,7 +298,7 @@ static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char
     uint64_t tae = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_UPSAMPLER_KIND, &f));
     mgen_status status = mgi_upsampler_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
+    status = take_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_tae_open(ctx, dir, out->config.tae, &out->tae, &tae);
     *hash = mgi_hash64(&tae, sizeof tae, *hash);
@@ -325,7 +384,7 @@ mgen_status mgi_editor_open_mesh(mgen_context *ctx, const char *dir, const char 
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_EDITOR_KIND, &f));
     mgen_status status = mgi_editor_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
+    status = take_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
     if (status != MGEN_OK)
         mgi_editor_finish(out);
     return status;
@@ -358,7 +417,7 @@ static mgen_status open_personalizer(mgen_context *ctx, const char *dir, const c
     uint64_t vision = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_PERSONALIZER_KIND, &f));
     mgen_status status = mgi_personalizer_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
+    status = take_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_clip_vision_open(ctx, dir, out->config.vision, &out->vision, &vision);
     *hash = mgi_hash64(&vision, sizeof vision, *hash);
@@ -423,7 +482,7 @@ static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *na
     uint64_t parts[3] = {0};
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_AUDIO_KIND, &f));
     mgen_status status = mgi_audio_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.transformer, mesh,
+    status = take_transformer(ctx, dir, &f, status, &out->config.transformer, mesh,
                               &out->transformer, hash);
     MGI_TRY(status);
     MGI_TRY(mgi_audio_codec_open(ctx, dir, out->config.codec, &out->codec, &parts[0]));

@@ -3,6 +3,7 @@
 #ifndef MGI_TASK_PIPELINE_H
 #define MGI_TASK_PIPELINE_H
 
+#include "model/adapter.h"
 #include "model/audio.h"
 #include "model/audio_codec.h"
 #include "model/clip_vision.h"
@@ -42,6 +43,7 @@ typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
     char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1], audio[MGI_NAME_MAX + 1];
     char personalizer[MGI_NAME_MAX + 1], rewriter[MGI_NAME_MAX + 1];
+    mgi_adapters adapters; /* of the video model, in their order */
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
@@ -58,9 +60,11 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
 mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
                         uint64_t *hash);
 /* The same split over a mesh, as mgi_vt_init_mesh() does: of the file a rank reads its share. UNSUPPORTED where it has
- * shards. Held as the device says, MGI_HOLD_AS_FILE: as the configuration. */
+ * shards. Held as the device says, MGI_HOLD_AS_FILE: as the configuration. With adapters of the same folder, or without
+ * (NULL). */
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                             const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash);
+                             const mgi_adapters *adapters, const mgi_mesh *mesh, mgi_vt *out,
+                             uint64_t *hash);
 
 /* An upsampler with its autoencoder; of what it is opened on, both are held as that says, MGI_HOLD_AS_FILE: as the
  * transformer's configuration. */

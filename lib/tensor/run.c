@@ -320,14 +320,17 @@ static void enter_backward(mgi_run *run, mgi_node *node)
 
 static void exit_backward(mgi_run *run, mgi_node *node)
 {
-    call_hook(run, (const void *)node->args.bytes, MGI_EXIT_BACKWARD);
+    const unit_args *a = (const void *)node->args.bytes;
+    call_hook(run, a, MGI_EXIT_BACKWARD);
+    if (run->left && run->status == MGEN_OK)
+        run->left->call(run, run->left->user, a->module, a->unit, MGI_EXIT_BACKWARD);
 }
 
 void mgi_unit_enter(mgi_run *run, void *module, int64_t unit)
 {
     unit_args a = {module, unit};
     call_hook(run, &a, MGI_ENTER_FORWARD);
-    if (run->hook && run->record && run->status == MGEN_OK)
+    if ((run->hook || run->left) && run->record && run->status == MGEN_OK)
         push(run, exit_backward, NULL, NULL, 0, NULL, 0, &a, sizeof a);
 }
 

@@ -61,8 +61,10 @@ typedef struct mgi_run {
     mgen_status status; /* the first failure; ops do nothing after it */
     bool record;
     const mgi_unit_hook *hook; /* NULL: none */
-    mgi_keep *keep;            /* of the checkpointed block under way, or NULL */
-    mgi_tensor **scope;        /* tensors of all open scopes */
+    const mgi_unit_hook
+        *left;          /* NULL, or called only when the backward pass leaves a unit, after hook */
+    mgi_keep *keep;     /* of the checkpointed block under way, or NULL */
+    mgi_tensor **scope; /* tensors of all open scopes */
     int64_t scope_count, scope_capacity;
     mgi_node **nodes;
     int64_t node_count, node_capacity;

@@ -203,7 +203,15 @@ static mgen_status read_set(mgen_context *ctx, sets *s, int64_t i, const char *d
     MGI_TRY(mgi_pipeline_file_read(ctx, dir, name, &s->set[i]));
     s->stamp[i] = mgi_pipeline_stamp(dir, name, &s->set[i]);
     MGI_TRY(mgi_pipeline_file_read(ctx, dir, name, &again));
-    return memcmp(&again, &s->set[i], sizeof again) ? replaced(ctx, dir, name) : MGEN_OK;
+    if (memcmp(&again, &s->set[i], sizeof again))
+        return replaced(ctx, dir, name);
+    return !again.adapters.count
+               ? MGEN_OK
+               : mgi_fail(
+                     ctx, MGEN_E_INVALID,
+                     "%s/%s.json names adapters (\"video_adapters\"), which averages of models "
+                     "do not take in",
+                     dir, name);
 }
 
 /* AGAIN if another one was saved since. */

@@ -159,6 +159,14 @@ static void put_prefer(mgi_json_writer *w, const mgi_prefer_recipe *p)
     mgi_json_close(w, '}');
 }
 
+static void put_adapter(mgi_json_writer *w, const mgi_adapter_recipe *a)
+{
+    mgi_json_open(w, "adapter", '{');
+    mgi_json_put_int(w, "rank", a->rank);
+    put_exact(w, "alpha", a->alpha);
+    mgi_json_close(w, '}');
+}
+
 static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "tae_name", s->tae_name);
@@ -173,6 +181,8 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
         mgi_json_put_string(w, "start_from", s->start_from);
     if (s->prefer.on)
         put_prefer(w, &s->prefer);
+    if (s->adapter.rank)
+        put_adapter(w, &s->adapter);
     put_buckets(w, s);
 }
 

@@ -19,7 +19,7 @@ static void add_items(mgi_optimizer *o, const mgi_module *m, int kind)
 {
     for (int64_t k = 0; k < m->count; k++) {
         const mgi_param *p = m->params[k];
-        if (p->frozen || p->value->count == 0 || kind_of(m, p) != kind)
+        if (p->frozen || p->adapted || p->value->count == 0 || kind_of(m, p) != kind)
             continue;
         o->items[o->item_count++] = (mgk_optimizer_item){.weight = mgi_f32(p->value),
                                                          .grad = mgi_f32(p->value->var->grad),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/plan.h"
 
+#include "dist/collective.h"
 #include "nn/partial.h"
 #include "train/data_parallel.h"
 #include "train/optimizer.h"
@@ -35,12 +36,22 @@ static void at(const mgi_plan_walk *w, mgi_run *run, int moment)
 
 /* A training step under way. */
 typedef struct step {
-    mgi_vt before, vt; /* before: where preferences are learnt */
-    mgi_module *module;
+    mgi_vt before, vt;   /* before: where preferences are learnt */
+    mgi_adapter adapter; /* or nothing */
+    mgi_module *module;  /* that learns */
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
     mgi_run run;
 } step;
+
+static mgen_status check_ranks(mgen_context *ctx, const mgi_mesh *mesh)
+{
+    return !mesh || (mesh->shape.tp <= 1 && mesh->shape.shard <= 1)
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID,
+                          "adapters are trained on meshes of dp and cp alone, with \"tp\" 1 and "
+                          "\"shard\" 1");
+}
 
 static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request *r,
                              const mgi_plan_walk *w)
@@ -57,17 +68,26 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
         mgi_module_settle(&s->before.module);
         all[count++] = &s->before.module;
     }
-    MGI_TRY(mgi_vt_init_mesh(&s->vt, ctx, &r->config, w->mesh));
     s->module = &s->vt.module;
+    MGI_TRY(r->adapter ? mgi_adapter_base(ctx, &r->config, w->mesh, r->dtype, &s->vt)
+                       : mgi_vt_init_mesh(&s->vt, ctx, &r->config, w->mesh));
     s->vt.recompute = r->recompute;
     s->vt.cp = r->cp;
-    MGI_TRY(mgi_module_train(s->module));
-    MGI_TRY(mgi_module_compute(s->module, r->dtype));
+    if (r->adapter) {
+        const mgi_adapter_config config = {.rank = r->adapter, .alpha = 1.0};
+        MGI_TRY(check_ranks(ctx, w->mesh));
+        MGI_TRY(mgi_adapter_init(&s->adapter, &s->vt, &config, r->dtype, 0));
+        s->module = &s->adapter.module;
+        s->run.left = &s->adapter.hook;
+    } else {
+        MGI_TRY(mgi_module_train(s->module));
+        MGI_TRY(mgi_module_compute(s->module, r->dtype));
+    }
     MGI_TRY(mgi_optimizer_init(&s->optimizer, ctx, &recipe, 1, &s->module, 1));
     mgi_optimizer_split(&s->optimizer, w->mesh);
     at(w, &s->run, MGI_PLAN_MADE);
     mgi_dp_init(&s->parallel, dp, &s->module, 1);
-    all[count++] = s->module;
+    all[count++] = &s->vt.module;
     if (w->mesh && w->mesh->shape.shard > 1)
         MGI_TRY(mgi_fsdp_create(ctx, w->mesh, all, count, &s->parallel.fsdp));
     return MGEN_OK;
@@ -78,6 +98,7 @@ static void step_finish(step *s)
     mgi_run_finish(&s->run);
     mgi_fsdp_destroy(s->parallel.fsdp);
     mgi_optimizer_finish(&s->optimizer);
+    mgi_adapter_finish(&s->adapter);
     mgi_vt_finish(&s->vt);
     mgi_vt_finish(&s->before);
 }
@@ -127,11 +148,15 @@ static void walk(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, mgi
     mgi_run *run = &s->run;
     out->start = run->dev->counts;
     mgi_module_zero_grad(s->module, run);
+    mgi_adapter_begin(&s->adapter, run);
     if (w->passes)
         pass(s, r, w, false, out);
     pass(s, r, w, true, out);
     mgi_dp_end(&s->parallel, run, NULL);
-    if (w->mesh && w->mesh->shape.shard < 2)
+    if (w->mesh && r->adapter)
+        for (int64_t u = 0; u < s->module->units; u++)
+            mgi_sum_ranks(run, w->mesh->group[MGI_AXIS_MODEL], s->module->unit_grad[u]);
+    else if (w->mesh && w->mesh->shape.shard < 2)
         mgi_module_sum_partial(run, s->module, w->mesh);
     at(w, run, MGI_PLAN_BACKWARD);
     mgi_optimizer_step(&s->optimizer, run, 0);
@@ -149,7 +174,7 @@ mgen_status mgi_plan_walk_step(mgen_context *ctx, const mgi_plan_request *r, con
     if (status == MGEN_OK) {
         walk(&s, r, w, out);
         status = s.run.status;
-        out->parameters = mgi_module_size(s.module);
+        out->parameters = mgi_module_size(&s.vt.module);
     }
     out->tokens = r->latent_frames / r->config.patch_t * (r->latent_height / r->config.patch_h) *
                   (r->latent_width / r->config.patch_w);

@@ -4,7 +4,7 @@
 #ifndef MGI_TRAIN_PLAN_H
 #define MGI_TRAIN_PLAN_H
 
-#include "model/video_transformer.h"
+#include "model/adapter.h"
 
 typedef struct mgi_plan_request {
     mgi_vt_config config;
@@ -13,12 +13,13 @@ typedef struct mgi_plan_request {
     int64_t reference_tokens; /* of a photo, where the model sees one */
     int recompute, cp;        /* MGI_RECOMPUTE_*, MGI_CP_* */
     int32_t dtype;            /* of products and activations */
+    int64_t adapter;          /* rank of an adapter that learns in the model's place; 0: none */
     bool
         prefer; /* it learns preferences: the model as it was is there, too, and predicts beside it */
 } mgi_plan_request;
 
 typedef struct mgi_plan {
-    int64_t parameters, tokens;       /* tokens of one sample */
+    int64_t parameters, tokens;       /* of the model; tokens of one sample */
     double forward_flops, step_flops; /* of the model that learns; of all */
     double start_forward;             /* FLOPs until it predicts */
     uint64_t launches;

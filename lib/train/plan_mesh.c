@@ -197,6 +197,8 @@ static bool legal(const mgi_mesh_request *r, int64_t tokens, mgi_mesh_shape s)
 {
     const mgi_vt_config *c = &r->step.config;
     int64_t samples = r->step.batch * s.dp;
+    if (r->step.adapter && s.tp > 1)
+        return false;
     return c->heads % s.tp == 0 && c->ff_dim % s.tp == 0 && tokens % ((int64_t)s.cp * s.tp) == 0 &&
            (!r->global_batch || r->global_batch % samples == 0);
 }
@@ -229,6 +231,12 @@ static mgen_status check_mesh(mgen_context *ctx, const mgi_mesh_request *r, int6
     if (s.shard && (s.dp * s.cp) % s.shard)
         return mgi_fail(ctx, MGEN_E_INVALID, "mesh %s: shard must divide dp x cp = %d", text,
                         s.dp * s.cp);
+    if (r->step.adapter && (s.tp > 1 || s.shard > 1))
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "mesh %s: adapters are trained by ranks that have all of the model; take tp=1 "
+            "and shard=1",
+            text);
     if (!legal(r, tokens, s))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "mesh %s: a global batch of %lld is not a multiple of dp=%d x %lld samples",
@@ -249,7 +257,7 @@ static mgen_status add(mgen_context *ctx, const mgi_mesh_request *r, double samp
                        mgi_mesh_shape shape, mgi_mesh_plans *out)
 {
     if (!shape.shard)
-        shape.shard = shape.dp * shape.cp;
+        shape.shard = r->step.adapter ? 1 : shape.dp * shape.cp;
     MGI_TRY(mgi_realloc(ctx, &out->list, (size_t)out->count + 1, sizeof *out->list));
     mgi_mesh_plan *p = &out->list[out->count++];
     int64_t samples = r->step.batch * shape.dp;
@@ -267,6 +275,8 @@ static mgen_status add_shards(mgen_context *ctx, const mgi_mesh_request *r, doub
 {
     int all = shape.dp * shape.cp, node = (int)r->gpu.node / shape.tp;
     MGI_TRY(add(ctx, r, sample_flops, shape, out));
+    if (r->step.adapter) /* of which every rank has all */
+        return MGEN_OK;
     for (int nodes = 1; nodes <= 64; nodes *= 8) {
         shape.shard = node * nodes;
         if (shape.shard > 1 && shape.shard < all && all % shape.shard == 0)

@@ -160,6 +160,7 @@ static mgi_mesh_request request_of(const mgi_stage *s, const mgi_recipe_machine 
                                        .reference_tokens = photo_tokens(s),
                                        .recompute = m->recompute < 0 ? s->recompute : m->recompute,
                                        .dtype = s->dtype,
+                                       .adapter = s->adapter.rank,
                                        .prefer = s->prefer.on},
                               .gpu = m->gpu,
                               .gpus = gpus,

@@ -432,14 +432,15 @@ static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"tae",     "text_encoder", "text_encoders", "video_model",
-                                       "clips",   "drop",         "start_from",    "save_as",
-                                       "buckets", "images",       "recompute",     "store",
-                                       "times",   "plan",         "prefer",        NULL};
+    static const char *const keys[] = {
+        "tae",        "text_encoder", "text_encoders", "video_model", "clips",     "drop",
+        "start_from", "save_as",      "buckets",       "images",      "recompute", "store",
+        "times",      "plan",         "prefer",        "adapter",     NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(read_flow(ctx, o, s));
     MGI_TRY(mgi_recipe_prefer(ctx, o, s));
+    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
     MGI_TRY(mgi_recipe_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
     if (mgi_json_find(o, "times") && s->video.objective == MGI_VT_V_PREDICTION)

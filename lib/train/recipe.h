@@ -73,6 +73,12 @@ typedef struct mgi_prefer_recipe {
     double guidance_to;
 } mgi_prefer_recipe;
 
+/* A stage that trains an adapter (model/adapter.h) in the place of a model. */
+typedef struct mgi_adapter_recipe {
+    int64_t rank; /* 0: there is none */
+    double alpha;
+} mgi_adapter_recipe;
+
 /* One text encoder. */
 typedef struct mgi_text_recipe {
     char name[64]; /* of the model that it becomes; "": there is none */
@@ -157,7 +163,8 @@ typedef struct mgi_stage {
     double drop;       /* share of captions replaced by nothing */
     double time_mean,
         time_deviation;       /* t = sigmoid(normal of these), of audio, too; deviation 0: 1 */
-    mgi_prefer_recipe prefer; /* of text to video */
+    mgi_prefer_recipe prefer; /* of text to video, as is: */
+    mgi_adapter_recipe adapter;
     /* upsampler: its autoencoder is tae_name's, its transformer `video`; clips have the size that it makes */
     mgi_upsampler_config upsampler;
     char artifacts[64];     /* the autoencoder through which small clips went; "" = none */

@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * What a recipe's stage of the kind "text_to_video" says of preferences. */
+ * What a recipe's stage of the kind "text_to_video" says of preferences and of an adapter, which are learnt beside the model
+ * that it starts from. */
+#include "model/adapter.h"
 #include "train/recipe_parts.h"
+
+/* `why`: that model must be as it is. */
+static mgen_status needs_start(mgen_context *ctx, const mgi_stage *s, const char *key,
+                               const char *why)
+{
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (s->text[i].name[0] && !s->text[i].frozen)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"%s\" stands where a text encoder learns; what is learnt is %s with "
+                            "the same text: make them \"frozen\"",
+                            key, why);
+    return s->start_from[0] ? MGEN_OK
+                            : mgi_fail(ctx, MGEN_E_CORRUPT,
+                                       "\"%s\" stands where there is no \"start_from\": what is "
+                                       "learnt is %s",
+                                       key, why);
+}
 
 mgen_status mgi_recipe_prefer(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
@@ -19,16 +38,23 @@ mgen_status mgi_recipe_prefer(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_int(ctx, part, "films", false, 2, MGI_PREFER_FILMS_MAX, &p->films));
     MGI_TRY(mgi_json_get_int(ctx, part, "steps", false, 1, 1000, &p->steps));
     MGI_TRY(mgi_json_get_real(ctx, part, "guidance_to", false, 0.01, 1.0, &p->guidance_to));
-    for (int i = 0; i < MGI_ROLES; i++)
-        if (s->text[i].name[0] && !s->text[i].frozen)
-            return mgi_fail(
-                ctx, MGEN_E_CORRUPT,
-                "\"prefer\" stands where a text encoder learns; what is learnt is how to "
-                "be better than a model with the same text: make them \"frozen\"");
-    return s->start_from[0]
-               ? MGEN_OK
-               : mgi_fail(
-                     ctx, MGEN_E_CORRUPT,
-                     "\"prefer\" stands where there is no \"start_from\": what is learnt is how "
-                     "to be better than that model");
+    return needs_start(ctx, s, "prefer", "how to be better than that model");
+}
+
+mgen_status mgi_recipe_adapter(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"rank", "alpha", NULL};
+    mgi_adapter_recipe *a = &s->adapter;
+    const mgi_json *part;
+    if (!mgi_json_find(o, "adapter"))
+        return MGEN_OK;
+    MGI_TRY(mgi_recipe_object(ctx, o, "adapter", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, keys));
+    MGI_TRY(mgi_json_get_int(ctx, part, "rank", true, 1, MGI_ADAPTER_RANK_MAX, &a->rank));
+    a->alpha = (double)a->rank;
+    MGI_TRY(mgi_json_get_real(ctx, part, "alpha", false, 1e-6, 1e6, &a->alpha));
+    if (s->fp8)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"store\" stands beside \"adapter\", which is saved in f32");
+    return needs_start(ctx, s, "adapter", "a change of that model");
 }

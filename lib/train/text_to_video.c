@@ -15,6 +15,9 @@
  * that are not, and where nothing is preferred or the text is left out, to stay (DiffusionNFT, Zheng et al. 2025). The films
  * are the dataset's, with their scores, or ones that b has made (train/prefer.h).
  *
+ * A stage that trains an adapter ("adapter", model/adapter.h) runs its model with the matrices that this makes of those that it
+ * starts from, made anew as a step begins; of their gradients, which become the adapter's, those of one block are there at a time.
+ *
  * Or, of a model with "objective": "v_prediction", by diffusion (flow/diffusion.h): X_t = a X_1 + s X_0,
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
  */
@@ -56,6 +59,7 @@ static void destroy(struct mgi_stage_run *r)
     mgen_context *ctx = r->ctx;
     mgi_fsdp_destroy(r->fsdp);
     mgi_optimizer_finish(&r->optimizer);
+    mgi_adapter_finish(&r->adapter);
     mgi_vt_finish(&r->video);
     mgi_vt_finish(&r->before);
     mgi_clip_vision_finish(&r->vision);
@@ -500,6 +504,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run_init(&run, r->ctx, false);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
+    mgi_adapter_apply(&r->adapter, &run); /* and by the weights again as the next step begins */
     mgi_dp_begin(&r->parallel, &run, false);
     for (int64_t i = 0; i < r->buckets.count; i++) {
         const mgi_bucket_data *b = &r->buckets.list[i];
@@ -619,10 +624,11 @@ typedef struct pass_work {
     bool begins, ends;
 } pass_work;
 
-static void clear_sums(mgi_run *run, struct mgi_stage_run *r)
+static void begin_sums(mgi_run *run, struct mgi_stage_run *r)
 {
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_zero_grad(r->trained[i], run);
+    mgi_adapter_begin(&r->adapter, run);
     mgi_fill(run, r->loss, 0.0f);
 }
 
@@ -630,7 +636,7 @@ static void learn(mgi_run *run, void *user)
 {
     const pass_work *w = user;
     if (w->begins)
-        clear_sums(run, w->r);
+        begin_sums(run, w->r);
     T *loss = batch_loss(run, w->r, w->in);
     mgi_backward(run, loss);
     mgi_stage_sum(run, &loss, 1, w->r->loss, 0);
@@ -724,9 +730,10 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run run;
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
+    run.left = mgi_trains_adapter(r) ? &r->adapter.hook : NULL;
     mgi_optimizer_begin(&r->optimizer, &run, index);
     if (!alone(r))
-        clear_sums(&run, r);
+        begin_sums(&run, r);
     const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
     int64_t batch = b->bucket.batch, first = 0, rows = 0;
     uint64_t start = start_of(r, index);

@@ -183,11 +183,25 @@ static void write_vision(mgi_json_writer *w, const void *config)
     mgi_clip_vision_config_write(w, config);
 }
 
+/* An adapter is used beside the weights that are in the file: they do not grow. How a model is held and guided is theirs. */
+static mgen_status load_adapted(struct mgi_stage_run *r, mgi_vt *to, const char *name,
+                                const mgi_model_file *file, const mgi_vt_config *theirs)
+{
+    mgi_vt_config same = *theirs;
+    same.guidance = r->stage.video.guidance;
+    same.noise_scale = r->stage.video.noise_scale;
+    same.precision = r->stage.video.precision;
+    MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_video, &same, &r->stage.video));
+    return mgi_module_load(&to->module, &file->weights, file->weights_name, false);
+}
+
 static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *name,
                               const mgi_model_file *file, const mgi_vt_config *theirs)
 {
     const mgi_vt_config *ours = &r->stage.video;
     mgi_vt_config grown = *theirs;
+    if (mgi_trains_adapter(r))
+        return load_adapted(r, to, name, file, theirs);
     grown.frames_max = ours->frames_max < grown.frames_max ? grown.frames_max : ours->frames_max;
     grown.rows_max = ours->rows_max < grown.rows_max ? grown.rows_max : ours->rows_max;
     grown.columns_max =
@@ -303,8 +317,12 @@ static mgen_status start_video(struct mgi_stage_run *r, mgi_vt *to)
     mgen_status status = read_config(r, name, &file, &theirs, vision);
     if (status == MGEN_OK)
         status = load_video(r, to, name, &file, &theirs);
-    if (to == &r->video)
+    if (to == &r->video) {
         r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
+        r->base = (mgi_adapter_config){
+            .rank = r->stage.adapter.rank, .alpha = r->stage.adapter.alpha, .base_hash = file.hash};
+        strcpy(r->base.base, name);
+    }
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
@@ -503,23 +521,60 @@ static mgen_status open_before(struct mgi_stage_run *r)
     return MGEN_OK;
 }
 
+static mgen_status check_ranks(const struct mgi_stage_run *r)
+{
+    const mgi_mesh_shape s = r->mesh ? r->mesh->shape : (mgi_mesh_shape){1, 1, 1, 1};
+    return !mgi_trains_adapter(r) || (s.tp <= 1 && s.shard <= 1)
+               ? MGEN_OK
+               : mgi_fail(r->ctx, MGEN_E_UNSUPPORTED,
+                          "stage \"%s\" trains an adapter, of which every rank has all, as of its "
+                          "model; use a mesh of dp and cp alone, without \"tp\" and \"shard\"",
+                          r->stage.name);
+}
+
+/* What learns, ready for steps: the video model, or an adapter beside it, which changes what that starts from. */
+static mgen_status train_video(struct mgi_stage_run *r)
+{
+    mgi_module *m = &r->video.module;
+    if (mgi_trains_adapter(r)) {
+        r->parent = mgi_hash64(&r->start, sizeof r->start, r->parent);
+        MGI_TRY(mgi_adapter_init(&r->adapter, &r->video, &r->base, r->stage.dtype, r->seed));
+        r->trained[r->trained_count++] = &r->adapter.module;
+        return MGEN_OK;
+    }
+    MGI_TRY(mgi_module_train(m));
+    MGI_TRY(mgi_module_compute(m, r->stage.dtype));
+    r->trained[r->trained_count++] = m;
+    return MGEN_OK;
+}
+
+/* Without values yet, but random ones. */
+static mgen_status make_video(struct mgi_stage_run *r)
+{
+    const mgi_stage *s = &r->stage;
+    if (mgi_trains_adapter(r)) {
+        MGI_TRY(mgi_adapter_base(r->ctx, &s->video, r->mesh, s->dtype, &r->video));
+        return check_parts(r);
+    }
+    MGI_TRY(mgi_vt_init_mesh(&r->video, r->ctx, &s->video, r->mesh));
+    MGI_TRY(check_parts(r));
+    return mgi_vt_random(&r->video, r->seed);
+}
+
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
     const mgi_stage *stage = &r->stage;
+    MGI_TRY(check_ranks(r));
     MGI_TRY(open_texts(r));
     if (mgi_trains_personalizer(r))
         MGI_TRY(open_vision(r));
-    MGI_TRY(mgi_vt_init_mesh(&r->video, r->ctx, &stage->video, r->mesh));
+    MGI_TRY(make_video(r));
     r->video.recompute = stage->recompute;
-    MGI_TRY(check_parts(r));
-    MGI_TRY(mgi_vt_random(&r->video, r->seed));
     if (stage->start_from[0])
         MGI_TRY(mgi_stage_needs(r->ctx, stage, start_video(r, &r->video)));
     MGI_TRY(open_before(r));
     MGI_TRY(mgi_stage_agree(params, r->start));
-    MGI_TRY(mgi_module_train(&r->video.module));
-    MGI_TRY(mgi_module_compute(&r->video.module, stage->dtype));
-    r->trained[r->trained_count++] = &r->video.module;
+    MGI_TRY(train_video(r));
     MGI_TRY(mgi_optimizer_init(&r->optimizer, r->ctx, &stage->optimizer, stage->steps, r->trained,
                                r->trained_count));
     mgi_optimizer_split(&r->optimizer, r->mesh);
@@ -568,6 +623,37 @@ static mgen_status write_personalized(struct mgi_stage_run *r, const char *dir)
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
+/* Whether a pipeline makes films by the networks of another. */
+static bool same_pipeline(const mgi_pipeline_file *a, const mgi_pipeline_file *b)
+{
+    bool same = !strcmp(a->tae, b->tae) && !strcmp(a->video, b->video);
+    for (int i = 0; i < MGI_ROLES; i++)
+        same = same && !strcmp(a->text[i], b->text[i]);
+    return same;
+}
+
+/* The adapter, and a pipeline with it alone: the folder's, with its clip and other models, where that makes films by the model
+ * that the adapter changes. */
+static mgen_status write_adapter(struct mgi_stage_run *r, const char *dir, mgi_pipeline_file *p)
+{
+    mgi_pipeline_file before;
+    mgi_message quiet;
+    strcpy(p->video, r->base.base);
+    mgi_quiet_begin(r->ctx, &quiet);
+    mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", &before);
+    mgi_quiet_end(r->ctx, &quiet, true);
+    if (status == MGEN_OK && same_pipeline(&before, p))
+        *p = before;
+    memset(&p->adapters, 0, sizeof p->adapters);
+    p->adapters.count = 1;
+    p->adapters.list[0].scale = 1.0;
+    mgi_model_name(p->adapters.list[0].name, r->stage.save_as, "adapter");
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p->adapters.list[0].name, MGI_ADAPTER_KIND,
+                                mgi_adapter_config_write, &r->adapter.config, &r->adapter.module,
+                                MGI_ST_F32));
+    return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, p);
+}
+
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     if (mgi_trains_upsampler(r))
@@ -587,6 +673,8 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
         if (!t->frozen)
             MGI_TRY(mgi_text_encoder_save(&r->text[i], dir, p.text[i], MGI_ST_BF16));
     }
+    if (mgi_trains_adapter(r))
+        return write_adapter(r, dir, &p);
     MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, video_kind, write_video, &r->stage.video,
                                 &r->video.module, mgi_stage_store(&r->stage)));
     return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, &p);

@@ -6,6 +6,7 @@
 #define MGI_TRAIN_VIDEO_STAGE_H
 
 #include "flow/diffusion.h"
+#include "model/adapter.h"
 #include "task/codec.h"
 #include "tensor/graph.h"
 #include "train/back.h"
@@ -41,6 +42,8 @@ struct mgi_stage_run {
     mgi_vt video;
     mgi_vt
         before; /* where preferences are learnt: the model that the stage starts from, as it was */
+    mgi_adapter adapter;                 /* that learns in the video model's place, or nothing */
+    mgi_adapter_config base;             /* of it: what it starts from */
     mgi_module *trained[MGI_DP_MODULES]; /* of text, vision and video */
     int trained_count;
     float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
@@ -87,6 +90,11 @@ static inline bool mgi_trains_personalizer(const struct mgi_stage_run *r)
 static inline bool mgi_trains_more(const struct mgi_stage_run *r)
 {
     return mgi_trains_upsampler(r) || mgi_trains_editor(r) || mgi_trains_personalizer(r);
+}
+
+static inline bool mgi_trains_adapter(const struct mgi_stage_run *r)
+{
+    return r->stage.adapter.rank > 0;
 }
 
 /* The autoencoders; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked

@@ -3,6 +3,7 @@
  * and read again, to the same text. */
 #include "fuzz.h"
 
+#include "model/adapter.h"
 #include "model/audio_codec_dac.h"
 #include "model/clip_vision_hf.h"
 #include "model/rewriter.h"
@@ -23,6 +24,7 @@ typedef union config {
     mgi_clip_vision_config vision;
     mgi_audio_codec_config codec;
     mgi_rewriter_config rewriter;
+    mgi_adapter_config adapter;
 } config;
 
 static mgen_status read_tae(mgen_context *ctx, const mgi_json *o, config *out)
@@ -85,12 +87,22 @@ static void write_rewriter(mgi_json_writer *w, const config *c)
     mgi_rewriter_config_write(w, &c->rewriter);
 }
 
+static mgen_status read_adapter(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_adapter_config_read(ctx, o, &out->adapter);
+}
+static void write_adapter(mgi_json_writer *w, const config *c)
+{
+    mgi_adapter_config_write(w, &c->adapter);
+}
+
 static const struct {
     mgen_status (*read)(mgen_context *ctx, const mgi_json *o, config *out);
     void (*write)(mgi_json_writer *w, const config *c);
-} kinds[] = {{read_tae, write_tae},          {read_video, write_video},   {read_t5, write_t5},
-             {read_clip, write_clip},        {read_vision, write_vision}, {read_codec, write_codec},
-             {read_rewriter, write_rewriter}};
+} kinds[] = {
+    {read_tae, write_tae},           {read_video, write_video},    {read_t5, write_t5},
+    {read_clip, write_clip},         {read_vision, write_vision},  {read_codec, write_codec},
+    {read_rewriter, write_rewriter}, {read_adapter, write_adapter}};
 enum { TAE = 0, T5 = 2, CLIP = 3, VISION = 4, CODEC = 5 };
 
 /* The writer holds the text. */
@@ -202,6 +214,7 @@ static const fuzz_seed configs[] = {
          "[1, 2, 2], \"frames_max\": 8, \"rows_max\": 8, \"columns_max\": 8, \"text\": {\"ul2\": "
          "32, \"byt5\": 16, \"metaclip\": 24}, \"fps_prefix\": true, \"block\": \"dit\", "
          "\"activation\": \"gelu\", \"objective\": \"v_prediction\"}"},
+    {.text = "{\"rank\": 8, \"alpha\": 0.1, \"base\": \"a\", \"base_hash\": \"0123456789abcdef\"}"},
     {.text = "{\"kind\": \"clip-bpe\", \"config\": {\"vocab\": 600, \"dim\": 64, \"layers\": 2, "
              "\"heads\": "
              "4, \"ff_dim\": 128, \"tokens_max\": 77, \"projection\": 32, \"activation\": "
@@ -274,6 +287,13 @@ static bool read_recipe(mgen_context *ctx, const uint8_t *data, size_t size, con
 }
 
 static const fuzz_seed recipes[] = {
+    {.text = "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"ad\", "
+             "\"kind\": \"text_to_video\", \"start_from\": \"a\", \"adapter\": {\"rank\": 8, "
+             "\"alpha\": "
+             "2}, \"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": "
+             "{\"ul2\": "
+             "{\"from\": \"ul2\", \"frozen\": true}}, \"video_model\": {\"preset\": \"toybox\"}, "
+             "\"optimizer\": {\"lr\": 0.001}}]}"},
     {.file = "examples/models/toybox/recipe.json"},
     {.file = "examples/models/toybox/recipe_gpu.json"},
     {.file = "examples/models/toybox/recipe_rewrite.json"},
@@ -361,6 +381,9 @@ static const fuzz_seed pipelines[] = {
          "{\"ul2\": \"a\", "
          "\"byt5\": \"b\", \"metaclip\": \"c\"}, \"video\": \"v\", \"width\": 64, \"height\": 48, "
          "\"frames\": 32, \"fps\": 8}"},
+    {.text = "{\"format\": \"moviegen-pipeline\", \"version\": 1, \"video\": \"v\", "
+             "\"video_adapters\": [{\"name\": \"a\"}, {\"name\": \"b\", \"scale\": -0.5}], "
+             "\"width\": 64, \"height\": 48, \"frames\": 32, \"fps\": 8}"},
 };
 
 const fuzz_target fuzz_pipeline = {

@@ -38,7 +38,7 @@ typedef struct fuzz_target {
 extern const fuzz_target fuzz_json, fuzz_safetensors, fuzz_index, fuzz_sentencepiece, fuzz_bpe,
     fuzz_config, fuzz_recipe, fuzz_pipeline, fuzz_manifest, fuzz_y4m, fuzz_png, fuzz_picture,
     fuzz_prompt, fuzz_tuned, fuzz_wav, fuzz_rules, fuzz_clips, fuzz_seen, fuzz_peer, fuzz_state,
-    fuzz_shard, fuzz_caption, fuzz_pairs, fuzz_csv, fuzz_foreign;
+    fuzz_shard, fuzz_caption, fuzz_pairs, fuzz_csv, fuzz_foreign, fuzz_adapter;
 
 /* ---- for the programs ---------------------------------------------------------------------------- */
 

@@ -20,11 +20,12 @@
 enum { INPUTS = 5000, SECONDS_MAX = 120, CHANGES_MAX = 3 };
 
 static const fuzz_target *const targets[] = {
-    &fuzz_json,   &fuzz_safetensors, &fuzz_index,    &fuzz_sentencepiece, &fuzz_bpe,
-    &fuzz_config, &fuzz_recipe,      &fuzz_pipeline, &fuzz_manifest,      &fuzz_y4m,
-    &fuzz_png,    &fuzz_picture,     &fuzz_prompt,   &fuzz_tuned,         &fuzz_wav,
-    &fuzz_rules,  &fuzz_clips,       &fuzz_seen,     &fuzz_peer,          &fuzz_state,
-    &fuzz_shard,  &fuzz_caption,     &fuzz_pairs,    &fuzz_csv,           &fuzz_foreign,
+    &fuzz_json,    &fuzz_safetensors, &fuzz_index,    &fuzz_sentencepiece, &fuzz_bpe,
+    &fuzz_config,  &fuzz_recipe,      &fuzz_pipeline, &fuzz_manifest,      &fuzz_y4m,
+    &fuzz_png,     &fuzz_picture,     &fuzz_prompt,   &fuzz_tuned,         &fuzz_wav,
+    &fuzz_rules,   &fuzz_clips,       &fuzz_seen,     &fuzz_peer,          &fuzz_state,
+    &fuzz_shard,   &fuzz_caption,     &fuzz_pairs,    &fuzz_csv,           &fuzz_foreign,
+    &fuzz_adapter,
 };
 enum { TARGETS = sizeof targets / sizeof targets[0] };
 

@@ -147,8 +147,8 @@ static void run_all(rank *ranks, int count)
     mgi_context_free(owner);
 }
 
-static void run_mesh(const mgi_stage *stage, int count, mgi_mesh_shape shape, bool save,
-                     rank *ranks)
+static inline void run_mesh(const mgi_stage *stage, int count, mgi_mesh_shape shape, bool save,
+                            rank *ranks)
 {
     for (int i = 0; i < count; i++)
         ranks[i] =
@@ -181,7 +181,7 @@ static double distance(const float *a, const float *b, int64_t n)
 }
 
 /* The same on all ranks, bit for bit; as one rank's with the whole batch, to rounding. */
-static void assert_as_one(const rank *one, const mgi_stage *stage, int count)
+static inline void assert_as_one(const rank *one, const mgi_stage *stage, int count)
 {
     rank many[RANKS_MAX];
     run_ranks(stage, count, false, many);
@@ -198,7 +198,7 @@ static void assert_as_one(const rank *one, const mgi_stage *stage, int count)
 }
 
 /* A batch shared by ranks, taken in several passes, and both. */
-static void compare(const mgi_stage *stage)
+static inline void compare(const mgi_stage *stage)
 {
     rank one;
     mgi_stage parts = *stage;

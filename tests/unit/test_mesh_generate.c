@@ -43,7 +43,7 @@ static mgen_status open_models(mgen_context *ctx, const mgi_mesh *mesh, models *
 {
     uint64_t hash;
     memset(m, 0, sizeof *m);
-    MGI_TRY(mgi_vt_open_mesh(ctx, folder, "video", mesh, &m->video, &hash));
+    MGI_TRY(mgi_vt_open_mesh(ctx, folder, "video", NULL, mesh, &m->video, &hash));
     MGI_TRY(mgi_tae_open(ctx, folder, "tae", &m->tae, &hash));
     m->n = (mgi_networks){.tae = &m->tae, .video = &m->video, .clip = {WIDTH, HEIGHT, FRAMES, 16}};
     return open_texts(ctx, mesh, m->text, &m->n);

@@ -114,7 +114,7 @@ static mgi_vt *open_kind(mgen_context *ctx, kind of, const mgi_mesh *mesh, model
         n->vision = &m->personalizer.vision;
         video = &m->personalizer.video;
     } else {
-        *status = mgi_vt_open_mesh(ctx, folder, "video", mesh, &m->video, &hash);
+        *status = mgi_vt_open_mesh(ctx, folder, "video", NULL, mesh, &m->video, &hash);
         video = &m->video;
     }
     n->video = video;

@@ -248,6 +248,38 @@ static void test_prefer(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* A stage that trains an adapter has weights as products read them, those of the blocks twice, gradients of one block's matrices and
+ * moments of what learns alone; it computes what training computes, and products as narrow as the adapter. */
+static void test_adapter(void **state)
+{
+    mgen_context *ctx = make_context();
+    mgi_plan_request r = request_30b(ctx, MGI_RECOMPUTE_SELECTIVE);
+    mgi_plan p, plain;
+    const double d = (double)r.config.dim, f = (double)r.config.ff_dim, rank = 16.0;
+    const double blocks =
+        (double)r.config.layers * (4.0 + 4.0) * d * d +
+        (double)r.config.layers * 3.0 * d * f; /* 3 + 1, 1 + 2 + 1; gate, up, down */
+    const double own =
+        rank * (double)r.config.layers *
+        ((3 * d + d) + (d + d) + (d + d) + (2 * d + d) + (d + d) + (2 * f + d) + (d + f));
+    (void)state;
+    assert_int_equal(mgi_plan_step(ctx, &r, &plain), MGEN_OK);
+    r.adapter = (int64_t)rank;
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+    assert_int_equal(p.parameters, plain.parameters);
+    assert_true(within((double)p.start.now[MGI_MEM_OPTIMIZER], 12.0 * own, 0.001));
+    assert_true(within((double)p.start.now[MGI_MEM_COMPUTE], 2.0 * blocks, 0.001));
+    assert_true(within((double)p.start.now[MGI_MEM_PARAMETER],
+                       2.0 * (double)p.parameters + 4.0 * own, 0.01));
+    assert_true(within((double)p.start.now[MGI_MEM_GRADIENT],
+                       4.0 * (blocks / (double)r.config.layers + own), 0.001));
+    assert_true(p.step_flops < plain.step_flops && p.step_flops > 0.99 * plain.step_flops);
+    const double whole = (double)plain.start.total, less = (double)p.start.total;
+    if (!(less < 0.2 * whole))
+        fail_msg("%g of %g bytes", less, whole);
+    mgen_context_destroy(ctx);
+}
+
 /* The audio model: a step of 30 seconds with each recomputation, what its features add, and the tables' end. */
 static void test_sound(void **state)
 {
@@ -388,13 +420,11 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_30b),
-                                       cmocka_unit_test(test_presets),
-                                       cmocka_unit_test(test_flops),
-                                       cmocka_unit_test(test_prefer),
-                                       cmocka_unit_test(test_sound),
-                                       cmocka_unit_test(test_text),
-                                       cmocka_unit_test(test_preset_in_json),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_30b),     cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_flops),   cmocka_unit_test(test_prefer),
+        cmocka_unit_test(test_adapter), cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_text),    cmocka_unit_test(test_preset_in_json),
+        cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

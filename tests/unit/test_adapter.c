@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT
+ * Low-rank adapters: what they begin as and learn, and that a model opened with one is the one that was validated. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "adapter_stage.h"
+#include "logged.h"
+#include "stage_runs.h"
+#include "pair_films.h"
+#include "said.h"
+#include "tensor/device_cuda.h"
+#include "train/checkpoint.h"
+#include "train/video_stage.h"
+
+#include <sys/stat.h>
+
+enum { HALVES = 28 /* 2 blocks of 7 matrices */ };
+
+static int make_base(void **state)
+{
+    if (make_context_and_folder(state) != 0)
+        return -1;
+    save_new(tiny_autoencoder(1, 2));
+    mgi_stage video = tiny_text_to_video(30, 8);
+    double first, last;
+    video.optimizer.lr = 0.005;
+    train(&video, &first, &last);
+    strcpy(video.save_as, "dit");
+    video.video.block = MGI_VT_DIT;
+    train(&video, &first, &last);
+    video.video.block = MGI_VT_LLAMA;
+    strcpy(video.save_as, "other");
+    video.optimizer.lr = 0.002;
+    train(&video, &first, &last);
+    strcpy(video.save_as, "");
+    video.optimizer.lr = 0.005;
+    train(&video, &first, &last); /* the folder's pipeline has its plain names again */
+    return 0;
+}
+
+static void end(struct mgi_stage_run *run)
+{
+    mgi_stage_text_to_video.destroy(run);
+}
+
+static double step_of(const mgi_stage *stage, struct mgi_stage_run *run, int64_t i)
+{
+    mgen_report *report;
+    OK(mgi_report_create(ctx, &report));
+    OK(mgi_stage_kind_of(stage)->step(run, i, report));
+    const double loss = reported(report, "loss");
+    mgen_report_destroy(report);
+    return loss;
+}
+
+static float *values_of(const mgi_tensor *t)
+{
+    float *x = malloc((size_t)t->count * sizeof *x);
+    assert_non_null(x);
+    mgi_tensor_read(t, 0, x, t->count);
+    OK(mgi_device_wait(ctx->device));
+    return x;
+}
+
+static uint8_t *read_all(const char *name, size_t *size)
+{
+    char path[400];
+    struct stat s;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "rb");
+    assert_true(f && stat(path, &s) == 0);
+    *size = (size_t)s.st_size;
+    uint8_t *bytes = malloc(*size + 1);
+    assert_int_equal(fread(bytes, 1, *size, f), *size);
+    bytes[*size] = 0;
+    fclose(f);
+    return bytes;
+}
+
+static void put_model(const char *name, const void *bytes, size_t size)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    assert_true(f && fwrite(bytes, 1, size, f) == size && fclose(f) == 0);
+}
+
+/* ---- learning ------------------------------------------------------------------------------------- */
+
+/* With B of zeros, the first loss is that of training the whole model, bit for bit, whatever A is. */
+static void test_begins(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        mgi_stage stage = adapter_stage(4, 8), whole = stage;
+        stage.dtype = whole.dtype = k % 2 ? MGK_BF16 : MGK_F32;
+        if (k > 1) {
+            strcpy(stage.start_from, "dit");
+            strcpy(stage.text[0].from, "dit_text_encoder");
+            stage.video.block = MGI_VT_DIT;
+            whole = stage;
+        }
+        whole.adapter.rank = 0;
+        struct mgi_stage_run *run = begin(&stage), *all = begin(&whole);
+        assert_int_equal(run->adapter.module.count, HALVES);
+        assert_true(step_of(&stage, run, 0) == step_of(&whole, all, 0));
+        assert_true(step_of(&stage, run, 1) != step_of(&whole, all, 1));
+        end(run);
+        end(all);
+    }
+}
+
+/* Nothing but A and B has moments, and no more than matrices have gradients. */
+static void test_states(void **state)
+{
+    mgi_stage stage = adapter_stage(4, 8);
+    int64_t matrices = 0;
+    (void)state;
+    struct mgi_stage_run *run = begin(&stage);
+    const mgi_module *m = &run->video.module, *own = &run->adapter.module;
+    for (int64_t i = 0; i < m->count; i++) {
+        const mgi_param *p = m->params[i];
+        assert_true(!p->m && !p->v && !p->ema && p->frozen == !p->adapted);
+        assert_true((p->value->var != NULL) == p->adapted && (p->compute != NULL) == p->adapted);
+        matrices += p->adapted ? p->value->count : 0;
+    }
+    assert_int_equal(own->count, HALVES);
+    for (int64_t i = 0; i < own->count;
+         i++) { /* A is random, B is not, averages begin as they do */
+        const int64_t n = own->params[i]->value->count;
+        float *a = values_of(own->params[i]->value), *b = values_of(own->params[i]->ema);
+        double sum = 0.0;
+        for (int64_t k = 0; k < n; k++)
+            sum += (double)a[k] * a[k] * (double)own->params[i]->dims[1] / (double)n;
+        assert_memory_equal(a, b, (size_t)n * sizeof *a);
+        assert_true(i % 2 ? sum == 0.0 : sum > 0.5 && sum < 1.6);
+        free(a);
+        free(b);
+    }
+    assert_int_equal(run->optimizer.item_count, HALVES);
+    const uint64_t *now = ctx->device->counts.now;
+    assert_in_range(now[MGI_MEM_OPTIMIZER], 12 * mgi_module_size(own),
+                    13 * mgi_module_size(own) + 64 * 3 * HALVES);
+    /* those of one of two blocks, and of A and B */
+    assert_in_range(now[MGI_MEM_GRADIENT], 2 * matrices + 4 * mgi_module_size(own),
+                    2 * matrices + 5 * mgi_module_size(own));
+    end(run);
+}
+
+/* The loss of the first batch, without a step: the rate is 0. */
+static double loss_of(const mgi_stage *stage, struct mgi_stage_run *run)
+{
+    run->updated = 0;
+    return step_of(stage, run, 0);
+}
+
+/* Along the gradient of all A, or of all B, the loss rises by its length. */
+static void assert_slope(const mgi_stage *stage, struct mgi_stage_run *run, int half)
+{
+    enum { MOST = 1 << 12 };
+    const mgi_adapter *a = &run->adapter;
+    static float was[HALVES / 2][MOST], grad[HALVES / 2][MOST];
+    double square = 0.0, loss[2];
+    loss_of(stage, run);
+    for (int64_t i = 0; i < a->pairs; i++) {
+        mgi_tensor *t = half ? a->pair[i].b->value : a->pair[i].a->value;
+        assert_in_range(t->count, 1, MOST);
+        mgi_tensor_read(t, 0, was[i], t->count);
+        mgi_tensor_read(t->var->grad, 0, grad[i], t->count);
+        for (int64_t k = 0; k < t->count; k++)
+            square += (double)grad[i][k] * grad[i][k];
+    }
+    assert_true(square > 0.0);
+    const double length = sqrt(square), e = 0.01;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (int64_t i = 0; i < a->pairs; i++) {
+            mgi_tensor *t = half ? a->pair[i].b->value : a->pair[i].a->value;
+            float x[MOST];
+            for (int64_t k = 0; k < t->count; k++)
+                x[k] = was[i][k] + (float)(sign * e * grad[i][k] / length);
+            mgi_tensor_write(t, 0, x, t->count);
+        }
+        loss[sign > 0] = loss_of(stage, run);
+    }
+    for (int64_t i = 0; i < a->pairs; i++) {
+        mgi_tensor *t = half ? a->pair[i].b->value : a->pair[i].a->value;
+        mgi_tensor_write(t, 0, was[i], t->count);
+    }
+    const double slope = (loss[1] - loss[0]) / (2.0 * e);
+    if (!(fabs(slope / length - 1.0) < 0.01))
+        fail_msg("half %d: slope %g, gradient %g", half, slope, length);
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        mgi_stage stage = adapter_stage(4, 8);
+        stage.optimizer.lr = 0.0;
+        stage.recompute = k ? MGI_RECOMPUTE_FULL : MGI_RECOMPUTE_NONE;
+        if (k) {
+            strcpy(stage.start_from, "dit");
+            strcpy(stage.text[0].from, "dit_text_encoder");
+            stage.video.block = MGI_VT_DIT;
+            stage.accumulate = 2;
+        }
+        struct mgi_stage_run *run = begin(&stage);
+        for (int64_t i = 0; i < run->adapter.pairs; i++) { /* or A had no gradient */
+            mgi_tensor *b = run->adapter.pair[i].b->value;
+            float x[1 << 12];
+            for (int64_t j = 0; j < b->count; j++)
+                x[j] = 0.1f * (float)((j + i) % 5 - 2);
+            mgi_tensor_write(b, 0, x, b->count);
+        }
+        assert_slope(&stage, run, 0);
+        assert_slope(&stage, run, 1);
+        end(run);
+    }
+}
+
+/* The weights that were validated, as products read them. */
+static void assert_validated(struct mgi_stage_run *run, const mgi_vt *opened, bool same)
+{
+    mgi_run own;
+    int64_t differ = 0;
+    mgi_run_init(&own, ctx, false);
+    mgi_module_swap_ema(&run->adapter.module);
+    mgi_adapter_apply(&run->adapter, &own);
+    mgi_module_swap_ema(&run->adapter.module);
+    OK(own.status);
+    mgi_run_finish(&own);
+    for (int64_t i = 0; i < opened->module.count; i++) {
+        float *a = values_of(opened->module.params[i]->value);
+        float *b = values_of(mgi_value(run->video.module.params[i]));
+        differ += memcmp(a, b, (size_t)opened->module.params[i]->value->count * sizeof *a) != 0;
+        free(a);
+        free(b);
+    }
+    assert_int_equal(differ == 0, same);
+}
+
+/* A model of the folder with adapters; its hash. */
+static uint64_t open_with(const mgi_adapters *adapters, mgi_vt *out)
+{
+    uint64_t hash;
+    OK(mgi_vt_open_mesh(ctx, folder, "video_model", adapters, NULL, out, &hash));
+    return hash;
+}
+
+static mgi_adapters some(int count, double scale)
+{
+    mgi_adapters a = {.count = count};
+    for (int i = 0; i < count; i++) {
+        strcpy(a.list[i].name, "mine_adapter");
+        a.list[i].scale = scale;
+    }
+    return a;
+}
+
+/* How far the matrices of a model are from another's. */
+static double apart(const mgi_vt *a, const mgi_vt *b)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < a->module.count; i++) {
+        float *x = values_of(a->module.params[i]->value),
+              *y = values_of(b->module.params[i]->value);
+        for (int64_t k = 0; k < a->module.params[i]->value->count; k++)
+            sum += ((double)x[k] - y[k]) * ((double)x[k] - y[k]);
+        free(x);
+        free(y);
+    }
+    return sqrt(sum);
+}
+
+static void write_video(mgi_json_writer *w, const void *config)
+{
+    mgi_vt_config_write(w, config);
+}
+
+/* The validation loss of a model of the folder, saved as a whole. */
+static double held_loss(mgi_vt *vt)
+{
+    mgi_stage stage = adapter_stage(1, 8);
+    double first, last;
+    OK(mgi_model_file_save(ctx, folder, "merged_video_model", "video-transformer", write_video,
+                           &vt->config, &vt->module, MGI_ST_F32));
+    stage.adapter.rank = 0;
+    stage.optimizer.lr = 0.0;
+    strcpy(stage.start_from, "merged");
+    struct mgi_stage_run *run = begin(&stage);
+    steps_of(&stage, run, &first, &last);
+    end(run);
+    return last;
+}
+
+/* Losses go down, the file of the model stays as it is, and the model opened with the adapter is the one that was validated, to
+ * the bit; several adapters add up. */
+static void test_learns(void **state)
+{
+    mgi_stage stage = adapter_stage(40, 8);
+    mgi_pipeline_file p;
+    mgi_vt with, base, twice, other;
+    double first, last;
+    size_t size, again, own_size;
+    uint8_t *before = read_all("video_model.safetensors", &size);
+    (void)state;
+    stage.validate_every = 20;
+    struct mgi_stage_run *run = begin(&stage);
+    stage.optimizer.lr = 0.0;
+    stage.steps = stage.validate_every = 1;
+    struct mgi_stage_run *still = begin(&stage);
+    double start;
+    steps_of(&stage, still, &start, &last);
+    end(still);
+    stage = adapter_stage(40, 8);
+    stage.validate_every = 20;
+    steps_of(&stage, run, &first, &last);
+    if (!(first < start && last < 0.98 * start))
+        fail_msg("losses %g, %g and %g", start, first, last);
+    OK(mgi_stage_text_to_video.save(run));
+
+    uint8_t *after = read_all("video_model.safetensors", &again);
+    assert_true(size == again && !memcmp(before, after, size));
+    uint8_t *own = read_all("mine_adapter.safetensors", &own_size);
+    assert_true(own_size < size);
+    OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+    assert_string_equal(p.video, "video_model");
+    assert_string_equal(p.text[0], "text_encoder");
+    assert_int_equal(p.adapters.count, 1);
+    assert_string_equal(p.adapters.list[0].name, "mine_adapter");
+    assert_true(p.adapters.list[0].scale == 1.0);
+
+    logged[0] = '\0';
+    ctx->log = keep_log;
+    const uint64_t hash = open_with(&p.adapters, &with), plain = open_with(NULL, &base);
+    ctx->log = NULL;
+    assert_string_equal(logged, "");
+    assert_true(hash != plain);
+    assert_validated(run, &with, true);
+    assert_validated(run, &base, false);
+    assert_true(held_loss(&with) == last);
+    assert_true(held_loss(&base) == start);
+    const mgi_adapters halves = some(2, 0.5), none = some(1, 0.0), back = some(1, -1.0);
+    const double whole = apart(&with, &base);
+    assert_true(whole > 0.1);
+    assert_true(open_with(&halves, &twice) != hash);
+    assert_true(apart(&with, &twice) < 1e-5 * whole);
+    mgi_vt_finish(&twice);
+    open_with(&none, &twice);
+    assert_true(apart(&base, &twice) == 0.0);
+    mgi_vt_finish(&twice);
+    open_with(&back, &twice);
+    assert_true(fabs(apart(&with, &twice) / whole - 2.0) < 1e-4);
+    uint64_t other_hash;
+    logged[0] = '\0';
+    ctx->log = keep_log;
+    OK(mgi_vt_open_mesh(ctx, folder, "other_video_model", &p.adapters, NULL, &other, &other_hash));
+    ctx->log = NULL;
+    assert_non_null(strstr(logged, "was trained beside other weights (of \"video_model\""));
+    mgi_vt_finish(&other);
+    mgi_vt_finish(&twice);
+    mgi_vt_finish(&base);
+    mgi_vt_finish(&with);
+    end(run);
+    free(before);
+    free(after);
+    free(own);
+}
+
+/* In bf16, too; and a checkpoint, which has A and B alone, changes nothing. */
+static void test_resumes(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        mgi_stage stage = adapter_stage(8, 8);
+        char path[400];
+        size_t size, whole;
+        mgi_stage_state s;
+        stage.dtype = k ? MGK_BF16 : MGK_F32;
+        snprintf(path, sizeof path, "%s/state%d", folder, k);
+        struct mgi_stage_run *run = begin(&stage), *again;
+        for (int64_t i = 0; i < stage.steps; i++) {
+            if (i == 4)
+                OK(mgi_checkpoint_save(ctx, &mgi_stage_text_to_video, run, path));
+            step_of(&stage, run, i);
+        }
+        again = begin(&stage);
+        OK(mgi_checkpoint_load(ctx, &mgi_stage_text_to_video, again, path));
+        mgi_stage_text_to_video.state(again, &s);
+        assert_int_equal(*s.position, 4);
+        for (int64_t i = 4; i < stage.steps; i++)
+            step_of(&stage, again, i);
+        for (int64_t i = 0; i < run->adapter.module.count; i++) {
+            const mgi_param *p = run->adapter.module.params[i],
+                            *q = again->adapter.module.params[i];
+            for (int j = 0; j < 2; j++) {
+                float *a = values_of(j ? p->ema : p->value), *b = values_of(j ? q->ema : q->value);
+                assert_memory_equal(a, b, (size_t)p->value->count * sizeof *a);
+                free(a);
+                free(b);
+            }
+        }
+        OK(mgi_stage_text_to_video.save(run));
+        mgi_vt opened; /* held in f32, from which bf16 is rounded */
+        const mgi_adapters one = some(1, 1.0);
+        ctx->device->hold = k ? MGI_HOLD_BF16 : MGI_HOLD_F32;
+        open_with(&one, &opened);
+        ctx->device->hold = MGI_HOLD_F32;
+        if (k) {
+            mgi_run own;
+            mgi_run_init(&own, ctx, false);
+            mgi_module_swap_ema(&run->adapter.module);
+            mgi_adapter_apply(&run->adapter, &own);
+            mgi_module_swap_ema(&run->adapter.module);
+            OK(own.status);
+            mgi_run_finish(&own);
+            for (int64_t i = 0; i < run->adapter.pairs; i++) {
+                const mgi_tensor *a = run->adapter.pair[i].of->compute, *b = NULL;
+                for (int64_t j = 0; j < opened.module.count; j++)
+                    if (!strcmp(opened.module.params[j]->name, run->adapter.pair[i].of->name))
+                        b = opened.module.params[j]->value;
+                uint16_t x[1 << 12], y[1 << 12];
+                assert_true(b->dtype == MGK_BF16 && a->dtype == MGK_BF16);
+                mgi_tensor_read(a, 0, x, a->count);
+                mgi_tensor_read(b, 0, y, a->count);
+                assert_memory_equal(x, y, (size_t)a->count * sizeof *x);
+            }
+        } else {
+            assert_validated(run, &opened, true);
+        }
+        mgi_vt_finish(&opened);
+        end(again);
+        end(run);
+        snprintf(path, sizeof path, "state%d", k);
+        free(read_all(path, &size));
+        free(read_all("video_model.safetensors", &whole));
+        assert_true(size < 6 * whole); /* f32 of A, B and their states, 4 of 16 bytes a value */
+    }
+    /* beside other weights of the same name it cannot go on */
+    mgi_stage stage = adapter_stage(8, 8);
+    char path[400];
+    size_t size;
+    strcpy(stage.start_from, "other");
+    strcpy(stage.text[0].from, "other_text_encoder");
+    snprintf(path, sizeof path, "%s/state2", folder);
+    struct mgi_stage_run *run = begin(&stage);
+    OK(mgi_checkpoint_save(ctx, &mgi_stage_text_to_video, run, path));
+    OK(mgi_checkpoint_load(ctx, &mgi_stage_text_to_video, run, path));
+    end(run);
+    uint8_t *bytes = read_all("video_model.safetensors", &size);
+    put_model("other_video_model.safetensors", bytes, size);
+    free(bytes);
+    run = begin(&stage);
+    assert_said(mgi_checkpoint_load(ctx, &mgi_stage_text_to_video, run, path), MGEN_E_STATE,
+                "an earlier stage's model with the hash");
+    end(run);
+}
+
+/* A stage with preferences has an adapter as any other: what it leads away from is the model without. */
+static void test_prefers(void **state)
+{
+    enum { FRAMES = 9, FILMS = 4 };
+    mgi_dataset *ds;
+    struct mgi_stage_run *run, *all;
+    (void)state;
+    make_films(folder, "scored");
+    for (int i = 0; i < FILMS; i++) {
+        char name[] = {(char)('a' + i), '.', 'y', '4', 'm', 0};
+        put_film(name, 10 + 30 * i);
+        put_text((char[]){name[0], '.', 's', 'c', 'o', 'r', 'e', '.', 't', 'x', 't', 0},
+                 i % 2 ? "1" : "-0.5");
+        put_text((char[]){name[0], '.', 't', 'x', 't', 0}, "a square");
+    }
+    OK(open_films_of(PAIR_SIDE, FRAMES, &ds));
+    mgi_stage stage = adapter_stage(3, 8), whole;
+    stage.prefer = (mgi_prefer_recipe){
+        .on = true, .strength = 1.0, .prompts = 2, .films = 2, .steps = 2, .guidance_to = 1.0};
+    stage.clips = FILMS;
+    whole = stage;
+    whole.adapter.rank = 0;
+    OK(create_on(&stage, ds, &run));
+    OK(create_on(&whole, ds, &all));
+    const double first = step_of(&stage, run, 0);
+    assert_true(first > 0.01 && first == step_of(&whole, all, 0));
+    for (int i = 1; i < 3; i++)
+        assert_true(step_of(&stage, run, i) > 0.0);
+    assert_int_equal(run->adapter.module.count, HALVES);
+    end(run);
+    end(all);
+    mgi_dataset_release(ds);
+    assert_int_equal(remove_all(films), 0);
+}
+
+/* Losses of steps by a GPU, captured and not, beside the CPU's. */
+static void test_gpu(void **state)
+{
+    enum { STEPS = 4 };
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *cpu = ctx, *gpu;
+    double loss[3][STEPS];
+    (void)state;
+    if (mgi_cuda_count(NULL, 0) == 0)
+        skip();
+    assert_int_equal(mgi_context_init(&gpu, &params), MGEN_OK);
+    assert_int_equal(mgi_device_open(gpu, "cuda:0", NULL, 0), MGEN_OK);
+    for (int dtype = 0; dtype < 2; dtype++) {
+        mgi_stage stage = adapter_stage(STEPS, 8);
+        stage.validate_every = 2;
+        stage.dtype = dtype ? MGK_BF16 : MGK_F32;
+        for (int k = 0; k < 3; k++) {
+            ctx = k ? gpu : cpu;
+            gpu->device->graphs_off = k == 2;
+            struct mgi_stage_run *run = begin(&stage);
+            for (int64_t i = 0; i < STEPS; i++)
+                loss[k][i] = step_of(&stage, run, i);
+            end(run);
+        }
+        ctx = cpu;
+        assert_memory_equal(loss[1], loss[2], sizeof loss[1]);
+        for (int i = 0; i < STEPS; i++)
+            if (!(loss[0][i] > 0.0 && fabs(loss[1][i] / loss[0][i] - 1.0) < (dtype ? 1e-2 : 1e-3)))
+                fail_msg("step %d: %g and %g", i, loss[0][i], loss[1][i]);
+    }
+    mgi_context_free(gpu);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_begins),    cmocka_unit_test(test_states),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_resumes),   cmocka_unit_test(test_prefers),
+        cmocka_unit_test(test_gpu)};
+    return cmocka_run_group_tests_name("adapter", tests, make_base, free_context_and_folder);
+}
