@@ -18,6 +18,7 @@ static inline mgi_stage adapter_stage(int64_t steps, int64_t batch)
     stage.clips = 4 * batch;
     stage.optimizer.lr = 0.01;
     stage.validate_every = steps;
+    stage.validate_clips = 8;
     return stage;
 }
 
