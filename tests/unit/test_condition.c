@@ -335,7 +335,7 @@ static double assert_both_rounded(mgen_context *ctx, const way *w, mgi_vt *vt, m
     double gradients = gradients_apart(vt, &truth, ROUGH);
     print_message("bf16, patch %lld: %.3g from f32, gradients %.3g; all channels together %.3g\n",
                   (long long)w->patch, ours, gradients, theirs);
-    assert_true(theirs > 1e-3 && ours < 2.0 * theirs && gradients > 1e-3);
+    assert_true(theirs > 1e-3 && ours < 3.0 * theirs && gradients > 1e-3);
     mgi_vt_finish(&truth);
     return step_apart(&a, &b, ROUGH);
 }
