@@ -94,5 +94,7 @@ const cli_command command_average = {
     "models and text\n"
     "encoders are averaged, the TAE and the tokenizers must be the same. The rewriter is the "
     "first one's;\n"
-    "upsamplers, editors, personalizers and models of sound are left out.",
+    "upsamplers, editors, personalizers and models of sound are left out. Adapters come in: of one "
+    "IN, it with its\n"
+    "adapter as a whole model.",
     run};

@@ -18,11 +18,11 @@
 static const char prefix[] = "base_model.model.";
 static const char *const half_name[2] = {".lora_A.weight", ".lora_B.weight"};
 
-/* The name of a half of what a matrix has. */
-static void name_half(const mgi_param *of, int half, char out[MGI_ST_NAME_MAX + 1])
+/* The name of a half of what a matrix has, of the name of that. */
+static void name_half(const char *of, int half, char out[MGI_ST_NAME_MAX + 1])
 {
-    const size_t length = strlen(of->name) - strlen(".weight");
-    snprintf(out, MGI_ST_NAME_MAX + 1, "%s%.*s%s", prefix, (int)length, of->name, half_name[half]);
+    const size_t length = strlen(of) - strlen(".weight");
+    snprintf(out, MGI_ST_NAME_MAX + 1, "%s%.*s%s", prefix, (int)length, of, half_name[half]);
 }
 
 /* Of a transformer: the matrices of its blocks, which alone may be codes. */
@@ -105,42 +105,48 @@ typedef struct use {
     float factor;
 } use;
 
-/* A matrix on its way. */
-typedef struct merging {
+struct mgi_adapter_set {
     mgen_context *ctx;
-    const mgi_param *p;
-    mgi_tensor *w;
-    float *values; /* room for those of the matrix */
-} merging;
+    int64_t count;
+    use use[];
+};
 
-static const mgi_st_entry *find_half(const use *u, const mgi_param *p, int half)
+/* The same in a model's file. */
+static bool is_matrix(const mgi_st_entry *e)
+{
+    const char *end = strrchr(e->name, '.');
+    return e->rank == 2 && !strncmp(e->name, "block", 5) && end && !strcmp(end, ".weight");
+}
+
+static const mgi_st_entry *find_half(const use *u, const mgi_st_entry *of, int half)
 {
     char name[MGI_ST_NAME_MAX + 1];
-    name_half(p, half, name);
+    name_half(of->name, half, name);
     return mgi_st_find(&u->file.weights, name);
 }
 
 /* Both halves of a matrix, or neither. */
-static mgen_status check_halves(mgen_context *ctx, const use *u, const mgi_param *p, int64_t *found)
+static mgen_status check_halves(mgen_context *ctx, const use *u, const mgi_st_entry *of,
+                                int64_t *found)
 {
-    const int64_t dims[2][2] = {{u->config.rank, p->dims[1]}, {p->dims[0], u->config.rank}};
+    const int64_t dims[2][2] = {{u->config.rank, of->dims[1]}, {of->dims[0], u->config.rank}};
     const mgi_st_entry *e[2];
     for (int i = 0; i < 2; i++)
-        *found += (e[i] = find_half(u, p, i)) != NULL;
+        *found += (e[i] = find_half(u, of, i)) != NULL;
     if (!e[0] != !e[1]) {
         char name[MGI_ST_NAME_MAX + 1];
-        name_half(p, e[0] != NULL, name);
+        name_half(of->name, e[0] != NULL, name);
         return mgi_fail(
             ctx, MGEN_E_CORRUPT,
             "tensor \"%.200s\" is missing: the matrix \"%s\" has one half of an adapter", name,
-            p->name);
+            of->name);
     }
     for (int i = 0; i < 2 && e[0]; i++) {
         if (e[i]->rank != 2 || e[i]->dims[0] != dims[i][0] || e[i]->dims[1] != dims[i][1])
             return mgi_fail(ctx, MGEN_E_CORRUPT,
                             "tensor \"%.200s\" has another shape than %lld x %lld, which the "
                             "matrix \"%s\" and \"rank\" %lld ask for",
-                            e[i]->name, (long long)dims[i][0], (long long)dims[i][1], p->name,
+                            e[i]->name, (long long)dims[i][0], (long long)dims[i][1], of->name,
                             (long long)u->config.rank);
         if (e[i]->dtype != MGI_ST_F32 && e[i]->dtype != MGI_ST_BF16 && e[i]->dtype != MGI_ST_F16)
             return mgi_fail(ctx, MGEN_E_CORRUPT,
@@ -151,27 +157,27 @@ static mgen_status check_halves(mgen_context *ctx, const use *u, const mgi_param
 }
 
 /* Whether a tensor is a half of one of the matrices. */
-static bool is_half(const mgi_module *m, const char *name)
+static bool is_half(const mgi_st_file *base, const char *name)
 {
     char half[MGI_ST_NAME_MAX + 1];
-    for (int64_t k = 0; k < m->count; k++)
-        for (int i = 0; i < 2 && adapted(m->params[k]); i++) {
-            name_half(m->params[k], i, half);
+    for (int64_t k = 0; k < base->count; k++)
+        for (int i = 0; i < 2 && is_matrix(&base->entries[k]); i++) {
+            name_half(base->entries[k].name, i, half);
             if (!strcmp(half, name))
                 return true;
         }
     return false;
 }
 
-static mgen_status check_tensors(mgen_context *ctx, const use *u, const mgi_module *m)
+static mgen_status check_tensors(mgen_context *ctx, const use *u, const mgi_st_file *base)
 {
     const mgi_st_file *st = &u->file.weights;
     int64_t found = 0;
-    for (int64_t k = 0; k < m->count; k++)
-        if (adapted(m->params[k]))
-            MGI_TRY(check_halves(ctx, u, m->params[k], &found));
+    for (int64_t k = 0; k < base->count; k++)
+        if (is_matrix(&base->entries[k]))
+            MGI_TRY(check_halves(ctx, u, &base->entries[k], &found));
     for (int64_t i = 0; i < st->count && found != st->count; i++)
-        if (!is_half(m, st->entries[i].name))
+        if (!is_half(base, st->entries[i].name))
             return mgi_fail(ctx, MGEN_E_CORRUPT,
                             "tensor \"%.200s\" is of no matrix of the video model; they are named "
                             "as \"%sblock0.attn.qkv%s\"",
@@ -180,14 +186,14 @@ static mgen_status check_tensors(mgen_context *ctx, const use *u, const mgi_modu
 }
 
 static mgen_status open_use(mgen_context *ctx, const char *dir, const char *name, double scale,
-                            const mgi_model_file *base, const mgi_module *m, use *u)
+                            const mgi_model_file *base, use *u)
 {
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_ADAPTER_KIND, &u->file));
     mgen_status status = mgi_adapter_config_read(ctx, u->file.config, &u->config);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "%s/%s", dir, u->file.json_name);
     u->factor = factor(&u->config, scale);
-    status = check_tensors(ctx, u, m);
+    status = check_tensors(ctx, u, &base->weights);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "%s/%s", dir, u->file.weights_name);
     if (u->config.base_hash && u->config.base_hash != base->hash)
@@ -199,6 +205,36 @@ static mgen_status open_use(mgen_context *ctx, const char *dir, const char *name
     return MGEN_OK;
 }
 
+mgen_status mgi_adapter_set_open(mgen_context *ctx, const char *dir, const mgi_adapters *adapters,
+                                 const mgi_model_file *base, mgi_adapter_set **out)
+{
+    mgi_adapter_set *set;
+    *out = NULL;
+    if (!adapters || !adapters->count)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *set + (size_t)adapters->count * sizeof *set->use, &set));
+    set->ctx = ctx;
+    for (int64_t i = 0; i < adapters->count; i++) {
+        set->count++;
+        mgen_status status =
+            open_use(ctx, dir, adapters->list[i].name, adapters->list[i].scale, base, &set->use[i]);
+        if (status != MGEN_OK) {
+            mgi_adapter_set_close(set);
+            return status;
+        }
+    }
+    *out = set;
+    return MGEN_OK;
+}
+
+void mgi_adapter_set_close(mgi_adapter_set *set)
+{
+    for (int64_t i = 0; set && i < set->count; i++)
+        mgi_model_file_close(set->ctx, &set->use[i].file);
+    if (set)
+        mgi_free(set->ctx, set);
+}
+
 static bool all_finite(const float *x, int64_t n)
 {
     bool finite = true;
@@ -207,104 +243,111 @@ static bool all_finite(const float *x, int64_t n)
     return finite;
 }
 
-/* A tensor of an entry's values, which must be numbers; w->values has room for them. */
-static mgen_status read_half(const merging *w, const use *u, const mgi_st_entry *e,
+/* A tensor of an entry's values, which must be numbers. */
+static mgen_status read_half(mgen_context *ctx, const use *u, const mgi_st_entry *e,
                              mgi_tensor **out)
 {
     const int64_t n = e->dims[0] * e->dims[1];
-    MGI_TRY(mgi_st_read_f32(w->ctx, e, w->values, n));
-    if (!all_finite(w->values, n))
-        return mgi_fail(w->ctx, MGEN_E_CORRUPT,
-                        "%s: tensor \"%.200s\" has values that are not finite",
-                        u->file.weights_name, e->name);
-    MGI_TRY(mgi_tensor_create(w->w->storage->dev, MGK_F32, 2, e->dims, out));
-    mgi_tensor_write(*out, 0, w->values, n);
-    return MGEN_OK;
+    float *x;
+    MGI_TRY(mgi_alloc(ctx, (size_t)n * sizeof *x, &x));
+    mgen_status status = mgi_st_read_f32(ctx, e, x, n);
+    if (status == MGEN_OK && !all_finite(x, n))
+        status =
+            mgi_fail(ctx, MGEN_E_CORRUPT, "%s: tensor \"%.200s\" has values that are not finite",
+                     u->file.weights_name, e->name);
+    if (status == MGEN_OK)
+        status = mgi_tensor_create(ctx->device, MGK_F32, 2, e->dims, out);
+    if (status == MGEN_OK)
+        mgi_tensor_write(*out, 0, x, n);
+    mgi_free(ctx, x);
+    return status;
 }
 
-static mgen_status add_use(const merging *w, const use *u)
+static mgen_status add_use(mgen_context *ctx, const use *u, const mgi_st_entry *of, mgi_tensor *w)
 {
     mgi_tensor *half[2] = {NULL};
     mgen_status status = MGEN_OK;
     for (int i = 0; i < 2 && status == MGEN_OK; i++)
-        status = read_half(w, u, find_half(u, w->p, i), &half[i]);
+        status = read_half(ctx, u, find_half(u, of, i), &half[i]);
     if (status == MGEN_OK) {
-        const mgk_matmul_args a = product(w->w, half[1], half[0], u->factor);
-        status = mgi_launch(w->w->storage->dev, MGK_OP_matmul, &a);
+        const mgk_matmul_args a = product(w, half[1], half[0], u->factor);
+        status = mgi_launch(ctx->device, MGK_OP_matmul, &a);
     }
     mgi_tensor_release(half[0]);
     mgi_tensor_release(half[1]);
     return status;
 }
 
-/* A matrix, with all that have something for it, in their order. */
-static mgen_status merge_matrix(merging *w, const use *uses, int64_t count,
-                                const mgi_st_entry *from, const mgi_module *m)
+static bool has(const mgi_adapter_set *set, const mgi_st_entry *of)
 {
-    const int64_t n = w->p->dims[0] * w->p->dims[1];
-    mgi_st_entry whole = {.name = w->p->name,
-                          .dtype = MGI_ST_F32,
-                          .rank = 2,
-                          .dims = {w->p->dims[0], w->p->dims[1]},
-                          .data = w->values,
-                          .bytes = (size_t)n * sizeof *w->values};
-    MGI_TRY(mgi_tensor_load(w->w, from));
-    for (int64_t i = 0; i < count; i++)
-        if (find_half(&uses[i], w->p, 0))
-            MGI_TRY(add_use(w, &uses[i]));
-    mgi_tensor_read(w->w, 0, w->values, n);
-    MGI_TRY(mgi_device_wait(m->dev));
-    if (!all_finite(w->values, n))
-        return mgi_fail(w->ctx, MGEN_E_CORRUPT,
-                        "%s: what it adds to the matrix \"%s\" is too large",
-                        uses[count - 1].file.weights_name, w->p->name);
-    return mgi_param_load(m, w->p, &whole, 0);
+    bool any = false;
+    for (int64_t i = 0; set && i < set->count && is_matrix(of); i++)
+        any = any || find_half(&set->use[i], of, 0);
+    return any;
 }
 
-static mgen_status merge_one(mgen_context *ctx, const mgi_model_file *base, mgi_vt *vt,
-                             mgi_param *p, const use *uses, int64_t count)
+mgen_status mgi_adapter_set_add(const mgi_adapter_set *set, const mgi_st_entry *of, float *values)
 {
-    merging w = {.ctx = ctx, .p = p};
-    bool any = false;
-    int64_t room = p->dims[0] * p->dims[1];
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t rank = uses[i].config.rank;
-        const int64_t side = p->dims[0] > p->dims[1] ? p->dims[0] : p->dims[1];
-        any = any || find_half(&uses[i], p, 0);
-        room = rank * side > room ? rank * side : room;
-    }
-    if (!any)
+    mgi_tensor *w;
+    if (!has(set, of))
         return MGEN_OK;
-    MGI_TRY(mgi_alloc(ctx, (size_t)room * sizeof *w.values, &w.values));
-    mgen_status status = mgi_tensor_create(vt->module.dev, MGK_F32, 2, p->dims, &w.w);
+    MGI_TRY(mgi_tensor_create(set->ctx->device, MGK_F32, 2, of->dims, &w));
+    mgi_tensor_write(w, 0, values, w->count);
+    mgen_status status = MGEN_OK;
+    for (int64_t i = 0; i < set->count && status == MGEN_OK; i++)
+        if (find_half(&set->use[i], of, 0))
+            status = add_use(set->ctx, &set->use[i], of, w);
+    mgi_tensor_read(w, 0, values, w->count);
     if (status == MGEN_OK)
-        status = merge_matrix(&w, uses, count, mgi_st_find(&base->weights, p->name), &vt->module);
-    mgi_tensor_release(w.w);
-    mgi_free(ctx, w.values);
+        status = mgi_device_wait(set->ctx->device);
+    if (status == MGEN_OK && !all_finite(values, w->count))
+        status =
+            mgi_fail(set->ctx, MGEN_E_CORRUPT, "%s: what it adds to the matrix \"%s\" is too large",
+                     set->use[set->count - 1].file.weights_name, of->name);
+    mgi_tensor_release(w);
+    return status;
+}
+
+static mgen_status merge_one(mgen_context *ctx, const mgi_adapter_set *set, const mgi_st_entry *of,
+                             const mgi_module *m, mgi_param *p)
+{
+    const int64_t n = p->dims[0] * p->dims[1];
+    float *values;
+    if (!has(set, of))
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc(ctx, (size_t)n * sizeof *values, &values));
+    const mgi_st_entry whole = {.name = of->name,
+                                .dtype = MGI_ST_F32,
+                                .rank = 2,
+                                .dims = {p->dims[0], p->dims[1]},
+                                .data = values,
+                                .bytes = (size_t)n * sizeof *values};
+    mgen_status status = mgi_st_read_f32(ctx, of, values, n);
+    if (status == MGEN_OK)
+        status = mgi_adapter_set_add(set, of, values);
+    if (status == MGEN_OK)
+        status = mgi_param_load(m, p, &whole, 0);
+    mgi_free(ctx, values);
     return status;
 }
 
 mgen_status mgi_adapters_merge(mgen_context *ctx, const char *dir, const mgi_adapters *adapters,
                                const mgi_model_file *base, mgi_vt *vt, uint64_t *hash)
 {
-    mgi_module *m = &vt->module;
+    const mgi_module *m = &vt->module;
+    mgi_adapter_set *set;
     mgen_status status = MGEN_OK;
-    use *uses;
-    if (!adapters || !adapters->count)
-        return MGEN_OK;
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)adapters->count, sizeof *uses, &uses));
-    for (int64_t i = 0; i < adapters->count && status == MGEN_OK; i++) {
-        status =
-            open_use(ctx, dir, adapters->list[i].name, adapters->list[i].scale, base, m, &uses[i]);
-        *hash = mgi_hash64(&uses[i].factor, sizeof uses[i].factor,
-                           mgi_hash64(&uses[i].file.hash, sizeof uses[i].file.hash, *hash));
+    MGI_TRY(mgi_adapter_set_open(ctx, dir, adapters, base, &set));
+    for (int64_t i = 0; set && i < set->count; i++) {
+        const use *u = &set->use[i];
+        *hash = mgi_hash64(&u->factor, sizeof u->factor,
+                           mgi_hash64(&u->file.hash, sizeof u->file.hash, *hash));
     }
-    for (int64_t k = 0; k < m->count && status == MGEN_OK; k++)
+    for (int64_t k = 0; set && k < m->count && status == MGEN_OK; k++)
         if (adapted(m->params[k]))
-            status = merge_one(ctx, base, vt, m->params[k], uses, adapters->count);
-    for (int64_t i = 0; i < adapters->count; i++)
-        mgi_model_file_close(ctx, &uses[i].file);
-    mgi_free(ctx, uses);
+            status = merge_one(ctx, set, mgi_st_find(&base->weights, m->params[k]->name), m,
+                               m->params[k]);
+    mgi_adapter_set_close(set);
     return status;
 }
 
@@ -318,7 +361,7 @@ static mgi_param *add_half(mgi_module *m, const mgi_param *of, int half, int64_t
     const mgi_param_spec spec = {.init = half ? MGI_INIT_ZERO : MGI_INIT_NORMAL,
                                  .scale = 1.0f / sqrtf((float)columns),
                                  .decay = 1.0f};
-    name_half(of, half, name);
+    name_half(of->name, half, name);
     return mgi_param_add(m, spec, MGI_DIMS(rows, columns), "%s", name);
 }
 

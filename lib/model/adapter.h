@@ -37,6 +37,14 @@ typedef struct mgi_adapters {
     } list[MGI_ADAPTERS_MAX];
 } mgi_adapters;
 
+/* Those of the folder `dir`, open beside the file of a model; NULL: there are none. It is an error when they do not fit it. */
+typedef struct mgi_adapter_set mgi_adapter_set;
+mgen_status mgi_adapter_set_open(mgen_context *ctx, const char *dir, const mgi_adapters *adapters,
+                                 const mgi_model_file *base, mgi_adapter_set **out);
+void mgi_adapter_set_close(mgi_adapter_set *set);
+/* All values of a tensor of that file become what the adapters make of them. */
+mgen_status mgi_adapter_set_add(const mgi_adapter_set *set, const mgi_st_entry *of, float *values);
+
 /* The matrices of a transformer that was loaded from `base`, split over a mesh or not, become what the adapters of the folder
  * `dir` make of those of the file: sums in f32, held as the module holds them. *hash: with the adapters'. */
 mgen_status mgi_adapters_merge(mgen_context *ctx, const char *dir, const mgi_adapters *adapters,

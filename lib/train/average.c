@@ -19,6 +19,7 @@ typedef struct work {
     mgen_context *ctx;
     const mgi_average_request *q;
     mgi_model_file file[MGI_AVERAGE_MAX];
+    mgi_adapter_set *set[MGI_AVERAGE_MAX];
     int64_t open;
 } work;
 
@@ -59,6 +60,9 @@ static mgen_status open_all(work *w)
         mgi_model_file *f = &w->file[w->open];
         MGI_TRY(mgi_model_file_open(w->ctx, w->q->dirs[w->open], w->q->names[w->open], NULL, f));
         mgen_status status = check_one(w, f);
+        if (status == MGEN_OK && w->q->adapters)
+            status = mgi_adapter_set_open(w->ctx, w->q->dirs[w->open], w->q->adapters[w->open], f,
+                                          &w->set[w->open]);
         if (status != MGEN_OK) {
             mgi_model_file_close(w->ctx, f);
             return status;
@@ -69,8 +73,10 @@ static mgen_status open_all(work *w)
 
 static void close_all(work *w)
 {
-    while (w->open > 0)
-        mgi_model_file_close(w->ctx, &w->file[--w->open]);
+    while (w->open-- > 0) {
+        mgi_adapter_set_close(w->set[w->open]);
+        mgi_model_file_close(w->ctx, &w->file[w->open]);
+    }
 }
 
 static mgen_status average_tensor(const work *w, int64_t k, int64_t count, double *sum, float *out)
@@ -81,7 +87,10 @@ static mgen_status average_tensor(const work *w, int64_t k, int64_t count, doubl
         total += w->q->weights[i];
     for (int64_t i = 0; i < w->q->count; i++) {
         double share = w->q->weights[i] / total;
-        MGI_TRY(mgi_st_read_f32(w->ctx, &w->file[i].weights.entries[k], out, count));
+        const mgi_st_entry *e = &w->file[i].weights.entries[k];
+        MGI_TRY(mgi_st_read_f32(w->ctx, e, out, count));
+        if (w->set[i])
+            MGI_TRY(mgi_adapter_set_add(w->set[i], e, out));
         for (int64_t j = 0; j < count; j++)
             sum[j] += share * (double)out[j];
     }
@@ -203,15 +212,7 @@ static mgen_status read_set(mgen_context *ctx, sets *s, int64_t i, const char *d
     MGI_TRY(mgi_pipeline_file_read(ctx, dir, name, &s->set[i]));
     s->stamp[i] = mgi_pipeline_stamp(dir, name, &s->set[i]);
     MGI_TRY(mgi_pipeline_file_read(ctx, dir, name, &again));
-    if (memcmp(&again, &s->set[i], sizeof again))
-        return replaced(ctx, dir, name);
-    return !again.adapters.count
-               ? MGEN_OK
-               : mgi_fail(
-                     ctx, MGEN_E_INVALID,
-                     "%s/%s.json names adapters (\"video_adapters\"), which averages of models "
-                     "do not take in",
-                     dir, name);
+    return memcmp(&again, &s->set[i], sizeof again) ? replaced(ctx, dir, name) : MGEN_OK;
 }
 
 /* AGAIN if another one was saved since. */
@@ -286,14 +287,21 @@ static mgen_status read_folders(folders *f)
     return MGEN_OK;
 }
 
-/* The networks whose names are at `offset`, under the first one's name. */
+/* The networks whose names are at `offset`, under the first one's name; video models with their adapters. */
 static mgen_status average_part(const folders *f, size_t offset, const char *dir)
 {
+    const bool video = offset == offsetof(mgi_pipeline_file, video);
     const char *names[MGI_AVERAGE_MAX];
-    const mgi_average_request q = {
-        .dirs = f->dirs, .names = names, .weights = f->weights, .count = f->count};
-    for (int64_t i = 0; i < f->count; i++)
+    const mgi_adapters *adapters[MGI_AVERAGE_MAX];
+    const mgi_average_request q = {.dirs = f->dirs,
+                                   .names = names,
+                                   .weights = f->weights,
+                                   .adapters = video ? adapters : NULL,
+                                   .count = f->count};
+    for (int64_t i = 0; i < f->count; i++) {
         names[i] = (const char *)&f->in.set[i] + offset;
+        adapters[i] = &f->in.set[i].adapters;
+    }
     return mgi_average_models(f->ctx, &q, dir, names[0]);
 }
 
@@ -355,6 +363,7 @@ static mgen_status write_folder(const folders *f, const char *dir)
     mgi_pipeline_file result = f->in.set[0];
     /* they learned with other text encoders than those that come out, or have parts that are not copied */
     result.upsampler[0] = result.editor[0] = result.audio[0] = result.personalizer[0] = '\0';
+    memset(&result.adapters, 0, sizeof result.adapters); /* they are in its weights */
     MGI_TRY(copy_model(f, f->in.set[0].tae, dir));
     MGI_TRY(copy_rewriter(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
@@ -460,33 +469,55 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     return status;
 }
 
+/* The name by which one network of the average is saved, `offset` being where names are: that of the first set's, which begins
+ * with the set's own; an adapter's model has that of another stage. */
+static mgen_status name_average(const struct mgi_stage_run *r, size_t offset, bool adapted,
+                                char out[MGI_NAME_MAX + 1])
+{
+    const char *name = (const char *)&r->in.set[0] + offset, *first = r->stage.average[0];
+    const size_t set = strlen(first); /* "<set>_<part>" */
+    if (adapted)
+        name = "_video_model";
+    else if (strncmp(name, first, set) || name[set] != '_')
+        return mgi_fail(r->ctx, MGEN_E_STATE, "the name of \"%s\" does not begin with \"%s_\"",
+                        name, first);
+    else
+        name += set;
+    mgi_model_name(out, r->stage.save_as, name + 1);
+    return MGEN_OK;
+}
+
 /* One network of each set, averaged in the folder `dir` under the name that takes the place of its own in *result, or,
  * if that is NULL, looked at; `offset` is where names are. */
 static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const char *dir,
                                 mgi_pipeline_file *result)
 {
+    const bool video = offset == offsetof(mgi_pipeline_file, video);
     const char *dirs[MGI_AVERAGE_MAX], *names[MGI_AVERAGE_MAX] = {NULL};
+    const mgi_adapters *adapters[MGI_AVERAGE_MAX];
     const mgi_average_request q = {.dirs = dirs,
                                    .names = names,
                                    .weights = r->stage.average_weight,
+                                   .adapters = video ? adapters : NULL,
                                    .count = r->stage.average_count};
-    bool own = false;
+    bool own = false, any = false;
     for (int64_t i = 0; i < q.count; i++) {
         dirs[i] = r->dir;
         names[i] = (const char *)&r->in.set[i] + offset;
+        adapters[i] = &r->in.set[i].adapters;
         own = own || strcmp(names[i], names[0]) != 0;
+        any = any || adapters[i]->count;
     }
-    if (!names[0][0] || (!own && q.count > 1)) /* a frozen network that all of them share */
+    const bool shared = !own && (video ? !any && q.count > 1 : any || q.count > 1);
+    if (!names[0][0] || shared) /* a frozen network that all of them share */
         return MGEN_OK;
     if (!result)
         return mgi_average_check(r->ctx, &q);
-    size_t set = strlen(r->stage.average[0]); /* "<set>_<part>" */
-    char *out = (char *)result + offset;
-    if (strncmp(names[0], r->stage.average[0], set) || names[0][set] != '_')
-        return mgi_fail(r->ctx, MGEN_E_STATE, "the name of \"%s\" does not begin with \"%s_\"",
-                        names[0], r->stage.average[0]);
-    mgi_model_name(out, r->stage.save_as, names[0] + set + 1);
-    return mgi_average_models(r->ctx, &q, dir, out);
+    char name[MGI_NAME_MAX + 1];
+    MGI_TRY(name_average(r, offset, video && any, name));
+    MGI_TRY(mgi_average_models(r->ctx, &q, dir, name));
+    strcpy((char *)result + offset, name);
+    return MGEN_OK;
 }
 
 static mgen_status all_networks(struct mgi_stage_run *r, const char *dir, mgi_pipeline_file *result)
@@ -510,6 +541,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     MGI_TRY(read_sets(r));
     mgi_pipeline_file result = r->in.set[0];
     MGI_TRY(all_networks(r, dir, &result));
+    memset(&result.adapters, 0, sizeof result.adapters); /* they are in its weights */
     for (int64_t i = 0; i < r->stage.average_count; i++) {
         char name[MGI_NAME_MAX + 1];
         mgi_model_name(name, r->stage.average[i], "pipeline");

@@ -4,7 +4,7 @@
 #ifndef MGI_TRAIN_AVERAGE_H
 #define MGI_TRAIN_AVERAGE_H
 
-#include "core/context.h"
+#include "model/adapter.h"
 
 enum { MGI_AVERAGE_MAX = 16 };
 
@@ -12,6 +12,8 @@ typedef struct mgi_average_request {
     const char *const *dirs, *const *names; /* a folder and a name each */
     const double *weights;                  /* above 0; only their ratios matter */
     int64_t count;                          /* 1..MGI_AVERAGE_MAX */
+    /* Of each, or NULL: they are merged into what is averaged. */
+    const mgi_adapters *const *adapters;
 } mgi_average_request;
 
 /* Whether they can be averaged: INVALID, with what differs, unless they are of one kind, with equal configurations

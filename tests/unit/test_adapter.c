@@ -9,11 +9,13 @@
 #include <cmocka.h>
 
 #include "adapter_stage.h"
+#include "kernels/common/bf16.h"
 #include "logged.h"
 #include "stage_runs.h"
 #include "pair_films.h"
 #include "said.h"
 #include "tensor/device_cuda.h"
+#include "train/average.h"
 #include "train/checkpoint.h"
 #include "train/video_stage.h"
 
@@ -372,6 +374,60 @@ static void test_learns(void **state)
     free(own);
 }
 
+/* A model of a folder against what values of another become in its file. */
+static void assert_stored(const char *dir, const char *name, const mgi_vt *values)
+{
+    mgi_vt stored;
+    uint64_t hash;
+    OK(mgi_vt_open(ctx, dir, name, &stored, &hash));
+    for (int64_t i = 0; i < stored.module.count; i++) {
+        const mgi_tensor *t = stored.module.params[i]->value;
+        float *a = values_of(t), *b = values_of(values->module.params[i]->value);
+        for (int64_t k = 0; k < t->count; k++)
+            assert_true(a[k] == mgk_from_bf16(mgk_to_bf16(b[k])));
+        free(a);
+        free(b);
+    }
+    mgi_vt_finish(&stored);
+}
+
+/* Averages have adapters in their weights: of one model, it with its adapter, as a stage that goes on with it takes it. */
+static void test_averages(void **state)
+{
+    mgi_stage mean = {.name = "mean",
+                      .kind = MGI_STAGE_AVERAGE,
+                      .steps = 1,
+                      .save_as = "whole",
+                      .average = {"mine"},
+                      .average_weight = {1.0},
+                      .average_count = 1};
+    const mgi_adapters one = some(1, 1.0);
+    mgi_pipeline_file p;
+    mgi_vt with;
+    char out[400];
+    (void)state;
+    open_with(&one, &with);
+    save_new(mean);
+    OK(mgi_pipeline_file_read(ctx, folder, "whole_pipeline", &p));
+    assert_string_equal(p.video, "whole_video_model");
+    assert_string_equal(p.text[0], "text_encoder");
+    assert_int_equal(p.adapters.count, 0);
+    assert_stored(folder, "whole_video_model", &with);
+
+    mgi_stage stage = adapter_stage(1, 8);
+    save_new(stage); /* the folder's pipeline has an adapter again */
+    mgi_vt_finish(&with);
+    open_with(&one, &with);
+    snprintf(out, sizeof out, "%s/out", folder);
+    OK(mgi_average_folders(ctx, (const char *const[]){folder}, (const double[]){1.0}, 1, out));
+    OK(mgi_pipeline_file_read(ctx, out, "pipeline", &p));
+    assert_string_equal(p.video, "video_model");
+    assert_int_equal(p.adapters.count, 0);
+    assert_stored(out, "video_model", &with);
+    mgi_vt_finish(&with);
+    assert_int_equal(remove_all(out), 0);
+}
+
 /* In bf16, too; and a checkpoint, which has A and B alone, changes nothing. */
 static void test_resumes(void **state)
 {
@@ -534,7 +590,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_begins),    cmocka_unit_test(test_states),
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_resumes),   cmocka_unit_test(test_prefers),
-        cmocka_unit_test(test_gpu)};
+        cmocka_unit_test(test_averages),  cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_prefers),   cmocka_unit_test(test_gpu)};
     return cmocka_run_group_tests_name("adapter", tests, make_base, free_context_and_folder);
 }

@@ -13,7 +13,6 @@
 #include "io/safetensors.h"
 #include "stage_runs.h"
 #include "said.h"
-#include "train/average.h"
 #include "train/video_stage.h"
 
 static int make_base(void **state)
@@ -293,14 +292,6 @@ static void test_refused(void **state)
     stage = adapter_stage(2, 8);
     stage.video.guidance = 3.0f; /* of requests: the model's own stays */
     mgi_stage_text_to_video.destroy(begin(&stage));
-    save_new(adapter_stage(1, 8));
-    stage = (mgi_stage){.name = "mean",
-                        .kind = MGI_STAGE_AVERAGE,
-                        .steps = 1,
-                        .average = {"mine"},
-                        .average_weight = {1.0},
-                        .average_count = 1};
-    assert_refused(&stage, MGEN_E_INVALID, "mine_pipeline.json names adapters");
 }
 
 int main(void)
