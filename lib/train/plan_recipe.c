@@ -406,6 +406,10 @@ static mgen_status plan_stage(mgen_context *ctx, const char *recipe, const mgi_s
     if (!walked && !has_transformer(s->kind))
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "the planner does not know %ss",
                         mgi_stage_kind_name[s->kind]);
+    if (!walked && !transformer(s)->layers)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "its \"video_model\" is left out, as its adapter's model has it; the "
+                        "planner reads no models: write it");
     if (!out->gpus)
         return mgi_fail(
             ctx, MGEN_E_INVALID,

@@ -441,6 +441,8 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     MGI_TRY(read_flow(ctx, o, s));
     MGI_TRY(mgi_recipe_prefer(ctx, o, s));
     MGI_TRY(mgi_recipe_adapter(ctx, o, s));
+    if (s->adapter.rank && !mgi_json_find(o, "video_model"))
+        return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
     if (mgi_json_find(o, "times") && s->video.objective == MGI_VT_V_PREDICTION)

@@ -327,6 +327,24 @@ static mgen_status start_video(struct mgi_stage_run *r, mgi_vt *to)
     return status;
 }
 
+/* The configuration of the model that an adapter changes, where the recipe leaves it out. */
+static mgen_status take_config(struct mgi_stage_run *r)
+{
+    mgi_model_file file;
+    mgi_vt_config *c = &r->stage.video;
+    char name[MGI_NAME_MAX + 1], vision[MGI_NAME_MAX + 1];
+    MGI_TRY(open_start(r, name, &file));
+    mgen_status status = read_config(r, name, &file, c, vision);
+    mgi_model_file_close(r->ctx, &file);
+    if (status == MGEN_OK && c->objective == MGI_VT_V_PREDICTION &&
+        (r->stage.time_mean != 0.0 || r->stage.time_deviation != 0.0))
+        status = mgi_fail(r->ctx, MGEN_E_INVALID,
+                          "stage \"%s\": \"times\" are of flow matching, and \"%s\" has the "
+                          "objective \"v_prediction\", which draws its levels evenly",
+                          r->stage.name, name);
+    return status;
+}
+
 /* -- text encoders ---------------------------------------------------------------------------- */
 
 _Static_assert((int)MGI_COMPONENT_UL2 == MGI_ROLE_UL2 &&
@@ -568,6 +586,8 @@ mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_param
     MGI_TRY(open_texts(r));
     if (mgi_trains_personalizer(r))
         MGI_TRY(open_vision(r));
+    if (!stage->video.layers)
+        MGI_TRY(mgi_stage_needs(r->ctx, stage, take_config(r)));
     MGI_TRY(make_video(r));
     r->video.recompute = stage->recompute;
     if (stage->start_from[0])

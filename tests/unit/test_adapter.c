@@ -17,6 +17,7 @@
 #include "tensor/device_cuda.h"
 #include "train/average.h"
 #include "train/checkpoint.h"
+#include "train/checkpoint_head.h"
 #include "train/video_stage.h"
 
 #include <sys/stat.h>
@@ -115,6 +116,28 @@ static void test_begins(void **state)
         end(run);
         end(all);
     }
+}
+
+/* The recipe may leave out what the model's file says. */
+static void test_leaves_out(void **state)
+{
+    (void)state;
+    char hash[2][MGI_HEAD_TEXT];
+    mgi_stage stage = adapter_stage(4, 8), brief = stage;
+    memset(&brief.video, 0, sizeof brief.video);
+    struct mgi_stage_run *said = begin(&stage), *run = begin(&brief);
+    assert_true(step_of(&stage, said, 0) == step_of(&brief, run, 0));
+    assert_true(step_of(&stage, said, 1) == step_of(&brief, run, 1));
+    mgi_stage_state s;
+    mgi_stage_text_to_video.state(said, &s);
+    OK(mgi_stage_hash(ctx, s.stage, hash[0]));
+    mgi_stage_text_to_video.state(run, &s);
+    OK(mgi_stage_hash(ctx, s.stage, hash[1]));
+    assert_string_equal(hash[0], hash[1]);
+    end(said);
+    end(run);
+    strcpy(brief.start_from, "nothing");
+    assert_said(create_on(&brief, NULL, &run), MGEN_E_STATE, "needs the model of an earlier stage");
 }
 
 /* Nothing but A and B has moments, and no more than matrices have gradients. */
@@ -601,9 +624,10 @@ static void test_gpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_begins),    cmocka_unit_test(test_states),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_averages),  cmocka_unit_test(test_resumes),
-        cmocka_unit_test(test_prefers),   cmocka_unit_test(test_gpu)};
+        cmocka_unit_test(test_begins),  cmocka_unit_test(test_leaves_out),
+        cmocka_unit_test(test_states),  cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_learns),  cmocka_unit_test(test_averages),
+        cmocka_unit_test(test_resumes), cmocka_unit_test(test_prefers),
+        cmocka_unit_test(test_gpu)};
     return cmocka_run_group_tests_name("adapter", tests, make_base, free_context_and_folder);
 }
