@@ -518,6 +518,97 @@ static void test_abi_table(void **state)
     assert_int_equal(mgen_status_class(-77), MGEN_CLASS_FAILED);
 }
 
+/* Lines of a log, by level, and the last of each. */
+typedef struct lines {
+    int count[8];
+    char last[8][512];
+} lines;
+
+static void on_log(void *user, int32_t level, const char *text)
+{
+    lines *l = user;
+    assert_in_range(level, 0, 7);
+    l->count[level]++;
+    snprintf(l->last[level], sizeof l->last[level], "%s", text);
+}
+
+/* Beside the copy's video model: rank 1, all values 1, of one matrix; `columns` of A are 16 where it is right. */
+static void put_adapter(int columns)
+{
+    char path[400], header[512];
+    float ones[64];
+    snprintf(header, sizeof header,
+             "{\"base_model.model.block0.attn.out.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[1,"
+             "%d],\"data_offsets\":[0,%d]},\"base_model.model.block0.attn.out.lora_B.weight\":"
+             "{\"dtype\":\"F32\",\"shape\":[16,1],\"data_offsets\":[%d,%d]}}",
+             columns, 4 * columns, 4 * columns, 4 * columns + 64);
+    const uint64_t length = strlen(header);
+    const size_t values = (size_t)columns + 16;
+    for (size_t i = 0; i < values; i++)
+        ones[i] = 1.0f;
+    snprintf(path, sizeof path, "%s/hand.safetensors", copy);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(&length, sizeof length, 1, f), 1);
+    assert_int_equal(fwrite(header, 1, length, f), length);
+    assert_int_equal(fwrite(ones, sizeof *ones, values, f), values);
+    assert_int_equal(fclose(f), 0);
+    snprintf(path, sizeof path, "%s/hand.json", copy);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_true(
+        fputs("{\"format\": \"moviegen-model\", \"version\": 1, \"kind\": \"video-adapter\", "
+              "\"config\": {\"rank\": 1, \"base\": \"else\", \"base_hash\": "
+              "\"00000000000000ab\"}}",
+              f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Adapters that pipeline.json names make another model, which says so by its hash, and nothing of the files changes; the log has
+ * one line for weights that they were not trained beside, and one for what is wrong with them. */
+static void test_adapters(void **state)
+{
+    static lines said;
+    char path[400];
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *ctx = NULL;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    uint64_t hash[3];
+    (void)state;
+    p.threads = 1;
+    p.log = on_log;
+    p.log_user = &said;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    fresh_copy();
+    for (int i = 0; i < 3; i++) {
+        if (i == 1) {
+            put_adapter(16);
+            edit(path_of(PIPELINE, ".json", path), "\"video\": \"video_model\",",
+                 "\"video\": \"video_model\", \"video_adapters\": [{\"name\": \"hand\"}],");
+        }
+        if (i == 2)
+            edit(path_of(PIPELINE, ".json", path), "\"hand\"", "\"hand\", \"scale\": 0.5");
+        memset(&said, 0, sizeof said);
+        assert_int_equal(mgen_pipeline_open(ctx, copy, &pipe), MGEN_OK);
+        hash[i] = mgen_pipeline_hash(&pipe);
+        assert_int_equal(said.count[MGEN_LOG_WARN], i > 0);
+        assert_true(!i || strstr(said.last[MGEN_LOG_WARN],
+                                 "(of \"else\", with the hash 00000000000000ab)"));
+        assert_int_equal(said.count[MGEN_LOG_ERROR], 0);
+        mgen_pipeline_close(&pipe);
+    }
+    assert_true(hash[0] != hash[1] && hash[1] != hash[2] && hash[0] != hash[2]);
+    put_adapter(15);
+    memset(&said, 0, sizeof said);
+    assert_int_equal(open_kind(ctx, PIPELINE), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "copy/hand.safetensors: tensor"));
+    assert_int_equal(said.count[MGEN_LOG_ERROR], 1);
+    snprintf(path, sizeof path, "%s/hand.json", copy);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(open_kind(ctx, PIPELINE), MGEN_E_NOT_FOUND);
+    mgen_context_destroy(ctx);
+}
+
 static int setup_with_audio(void **state)
 {
     int failed = setup_all(state);
@@ -533,10 +624,15 @@ static int setup_with_audio(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_opens),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_busy),      cmocka_unit_test(test_model_info),
-        cmocka_unit_test(test_abi_table), cmocka_unit_test(test_average),
-        cmocka_unit_test(test_convert),   cmocka_unit_test(test_average_of_one_save),
+        cmocka_unit_test(test_opens),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_model_info),
+        cmocka_unit_test(test_abi_table),
+        cmocka_unit_test(test_average),
+        cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_adapters),
+        cmocka_unit_test(test_average_of_one_save),
     };
     return cmocka_run_group_tests(tests, setup_with_audio, teardown);
 }
