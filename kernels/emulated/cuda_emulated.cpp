@@ -12,7 +12,9 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* getcontext takes what is not set yet */
+#endif
 
 enum {
     THREADS_MAX = 1024,
