@@ -376,7 +376,7 @@ static void test_faults(void **state)
             if (k >= 0)
                 faults[2] = (fault){
                     .kind = kinds[k], .at = at, .status = MGEN_E_DEVICE, .released = &released};
-            run_ranks(&w, 4, k >= 0 && kinds[k] == FAULT_SILENT ? 50 : 20000, small_run);
+            run_ranks(&w, 4, k >= 0 && kinds[k] == FAULT_SILENT ? 200 : 20000, small_run);
             calls = faults[0].calls > calls ? faults[0].calls : calls;
             for (int r = 0; r < 4; r++) {
                 mgen_status got = w.ranks[r].status;
