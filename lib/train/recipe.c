@@ -82,8 +82,10 @@ static mgen_status only_keys(mgen_context *ctx, const mgi_json *o, const char *c
 {
     const char *keys[64] = {"name",      "kind",      "steps", "batch",          "accumulate",
                             "precision", "optimizer", "world", "validate_every", "validate_clips"};
-    size_t n = 10;
-    while (*own && n < 63)
+    size_t n = 0;
+    while (keys[n])
+        n++;
+    while (*own && n < sizeof keys / sizeof *keys - 1)
         keys[n++] = *own++;
     return mgi_json_only_keys(ctx, o, keys);
 }
@@ -445,7 +447,13 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
         return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
-    if (mgi_json_find(o, "times") && s->video.objective == MGI_VT_V_PREDICTION)
+    return mgi_recipe_video_ok(ctx, s);
+}
+
+mgen_status mgi_recipe_video_ok(mgen_context *ctx, const mgi_stage *s)
+{
+    const bool times = s->time_mean != 0.0 || s->time_deviation != 0.0;
+    if (times && s->video.objective == MGI_VT_V_PREDICTION)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"times\" are of flow matching; \"v_prediction\" draws its levels evenly");
     return !s->video.condition && !s->video.reference

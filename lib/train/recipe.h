@@ -222,4 +222,7 @@ enum { MGI_RECIPE_STAGES_MAX = 64 };
 mgen_status mgi_recipe_names(mgen_context *ctx, const char *path,
                              char names[MGI_RECIPE_STAGES_MAX][64], int64_t *count);
 
+/* Of a stage of text to video: CORRUPT if its video model sees what the stage has not, or learns otherwise than it says. */
+mgen_status mgi_recipe_video_ok(mgen_context *ctx, const mgi_stage *s);
+
 #endif

@@ -10,7 +10,7 @@ mgen_status mgi_recipe_name(mgen_context *ctx, const mgi_json *o, const char *ke
                             char out[64]);
 mgen_status mgi_recipe_object(mgen_context *ctx, const mgi_json *o, const char *key,
                               const mgi_json **out);
-/* First of all that a kind reads: CORRUPT for a key that is not among `keys`; then what all kinds that learn have. */
+/* First of all that a kind reads: CORRUPT for a key that is neither of every kind nor among `own`; then what all kinds that learn have. */
 mgen_status mgi_recipe_common(mgen_context *ctx, const mgi_json *o, const char *const *own,
                               mgi_stage *s);
 /* What stages of video models have in common, where their text encoders are the pipeline's. */

@@ -331,17 +331,14 @@ static mgen_status start_video(struct mgi_stage_run *r, mgi_vt *to)
 static mgen_status take_config(struct mgi_stage_run *r)
 {
     mgi_model_file file;
-    mgi_vt_config *c = &r->stage.video;
     char name[MGI_NAME_MAX + 1], vision[MGI_NAME_MAX + 1];
     MGI_TRY(open_start(r, name, &file));
-    mgen_status status = read_config(r, name, &file, c, vision);
+    mgen_status status = read_config(r, name, &file, &r->stage.video, vision);
     mgi_model_file_close(r->ctx, &file);
-    if (status == MGEN_OK && c->objective == MGI_VT_V_PREDICTION &&
-        (r->stage.time_mean != 0.0 || r->stage.time_deviation != 0.0))
-        status = mgi_fail(r->ctx, MGEN_E_INVALID,
-                          "stage \"%s\": \"times\" are of flow matching, and \"%s\" has the "
-                          "objective \"v_prediction\", which draws its levels evenly",
-                          r->stage.name, name);
+    if (status == MGEN_OK && (status = mgi_recipe_video_ok(r->ctx, &r->stage)) != MGEN_OK)
+        status =
+            mgi_fail_context(r->ctx, status, "stage \"%s\", with the \"video_model\" of \"%s\"",
+                             r->stage.name, name);
     return status;
 }
 

@@ -138,6 +138,22 @@ static void test_leaves_out(void **state)
     end(run);
     strcpy(brief.start_from, "nothing");
     assert_said(create_on(&brief, NULL, &run), MGEN_E_STATE, "needs the model of an earlier stage");
+
+    size_t size; /* what a recipe that says it is refused for */
+    uint8_t *bytes = read_all("video_model.safetensors", &size);
+    put_model("levels.safetensors", bytes, size);
+    free(bytes);
+    bytes = read_all("video_model.json", &size);
+    char *config = strstr((char *)bytes, "\"layers\""), text[4096];
+    assert_non_null(config);
+    snprintf(text, sizeof text, "%.*s\"objective\": \"v_prediction\", %s",
+             (int)(config - (char *)bytes), (char *)bytes, config);
+    put_model("levels.json", text, strlen(text));
+    free(bytes);
+    strcpy(brief.start_from, "levels");
+    brief.time_mean = -0.5;
+    brief.time_deviation = 1.0;
+    assert_said(create_on(&brief, NULL, &run), MGEN_E_CORRUPT, "\"times\" are of flow matching");
 }
 
 /* Nothing but A and B has moments, and no more than matrices have gradients. */
@@ -248,17 +264,23 @@ static void test_gradients(void **state)
     }
 }
 
-/* The weights that were validated, as products read them. */
-static void assert_validated(struct mgi_stage_run *run, const mgi_vt *opened, bool same)
+/* What products read becomes that of the averages. */
+static void apply_averages(struct mgi_stage_run *run)
 {
     mgi_run own;
-    int64_t differ = 0;
     mgi_run_init(&own, ctx, false);
     mgi_module_swap_ema(&run->adapter.module);
     mgi_adapter_apply(&run->adapter, &own);
     mgi_module_swap_ema(&run->adapter.module);
     OK(own.status);
     mgi_run_finish(&own);
+}
+
+/* The weights that were validated, as products read them. */
+static void assert_validated(struct mgi_stage_run *run, const mgi_vt *opened, bool same)
+{
+    int64_t differ = 0;
+    apply_averages(run);
     for (int64_t i = 0; i < opened->module.count; i++) {
         float *a = values_of(opened->module.params[i]->value);
         float *b = values_of(mgi_value(run->video.module.params[i]));
@@ -491,13 +513,7 @@ static void test_resumes(void **state)
         open_with(&one, &opened);
         ctx->device->hold = MGI_HOLD_F32;
         if (k) {
-            mgi_run own;
-            mgi_run_init(&own, ctx, false);
-            mgi_module_swap_ema(&run->adapter.module);
-            mgi_adapter_apply(&run->adapter, &own);
-            mgi_module_swap_ema(&run->adapter.module);
-            OK(own.status);
-            mgi_run_finish(&own);
+            apply_averages(run);
             for (int64_t i = 0; i < run->adapter.pairs; i++) {
                 const mgi_tensor *a = run->adapter.pair[i].of->compute, *b = NULL;
                 for (int64_t j = 0; j < opened.module.count; j++)
