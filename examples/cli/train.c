@@ -301,5 +301,7 @@ const cli_command command_train = {
     "train", "train one stage of a recipe", "--recipe FILE --stage NAME --dir DIR [options]",
     "Ctrl-C saves what was learned, if steps were taken, and stops with status 130. Clips that are "
     "encoded for training\n"
-    "are kept in the folder $MOVIEGEN_CACHE, if that is set, and with --autotune what was chosen.",
+    "are kept in the folder $MOVIEGEN_CACHE, if that is set, and with --autotune what was chosen; "
+    "after Ctrl-C or a crash\n"
+    "the same command goes on from those that have been encoded.",
     run};

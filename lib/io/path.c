@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -243,10 +242,9 @@ mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, 
 
 /* ---- scratch ---------------------------------------------------------------------------------- */
 
-mgen_status mgi_scratch_open(mgen_context *ctx, const char *dir, size_t size, mgi_scratch *out)
+mgen_status mgi_path_scratch(mgen_context *ctx, const char *dir, uint64_t size, int *out)
 {
     char path[MGI_PATH_MAX + 64];
-    void *map = MAP_FAILED;
     MGI_TRY(check_path(ctx, dir));
     snprintf(path, sizeof(path), "%s/.scratch.XXXXXX", dir);
     int fd = mkostemp(path, O_CLOEXEC);
@@ -255,22 +253,13 @@ mgen_status mgi_scratch_open(mgen_context *ctx, const char *dir, size_t size, mg
     unlink(path);
     while ((errno = posix_fallocate(fd, 0, (off_t)size)) == EINTR)
         ;
-    if (!errno)
-        map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    int error = errno;
-    close(fd);
-    errno = error;
-    if (map == MAP_FAILED)
-        return mgi_path_fail(ctx, "make room for a scratch file in", dir);
-    *out = (mgi_scratch){map, size};
+    if (errno) {
+        const mgen_status status = mgi_path_fail(ctx, "make room for a scratch file in", dir);
+        close(fd);
+        return status;
+    }
+    *out = fd;
     return MGEN_OK;
-}
-
-void mgi_scratch_close(mgi_scratch *scratch)
-{
-    if (scratch->data)
-        munmap(scratch->data, scratch->size);
-    *scratch = (mgi_scratch){NULL, 0};
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */

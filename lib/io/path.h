@@ -91,15 +91,6 @@ typedef struct mgi_dir_file {
 mgen_status mgi_dir_list(mgen_context *ctx, const char *path, mgi_dir_file **out, int64_t *count);
 void mgi_dir_free(mgen_context *ctx, mgi_dir_file *files, int64_t count);
 
-/* Memory that the system may put aside on a disk: a file without a name, which nobody can shorten, in the host's own folder `dir`, of
- * `size` bytes, all 0, mapped to be written. Its place on the disk is taken at once: NO_SPACE, not a signal later. IO, NOT_FOUND. */
-typedef struct mgi_scratch {
-    void *data; /* NULL: there is none */
-    size_t size;
-} mgi_scratch;
-mgen_status mgi_scratch_open(mgen_context *ctx, const char *dir, size_t size, mgi_scratch *out);
-void mgi_scratch_close(mgi_scratch *scratch);
-
 /* For encoders that write files themselves: the temporary name first, then publish or discard. The
  * first makes an empty file to reserve the name; publish discards it on failure. */
 mgen_status mgi_path_temp(mgen_context *ctx, const char *path, char *out, size_t out_size);

@@ -19,6 +19,11 @@ typedef struct mgi_opened {
 /* As mgi_file_open() and mgi_file_open_in(). */
 mgen_status mgi_path_open(mgen_context *ctx, const char *path, mgi_opened *out);
 mgen_status mgi_path_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_opened *out);
+/* A file without a name, of `size` bytes that the disk has room for; the caller closes it. */
+mgen_status mgi_path_scratch(mgen_context *ctx, const char *dir, uint64_t size, int *out);
+/* `size` bytes from byte `at` on, whatever calls that takes. IO; `path`: for the message. */
+mgen_status mgi_path_read_at(mgen_context *ctx, int fd, const char *path, uint64_t at, void *out,
+                             size_t size);
 /* The host's own folder, to be listed; the caller closes it. NOT_FOUND, IO, INVALID. */
 mgen_status mgi_dir_open(mgen_context *ctx, const char *path, int *out);
 

@@ -22,8 +22,8 @@ struct mgi_reader {
     const char *dir, *name; /* what it was opened by; dir NULL: the host's own path */
 };
 
-static mgen_status read_at(mgen_context *ctx, int fd, const char *path, uint64_t at, void *out,
-                           size_t size)
+mgen_status mgi_path_read_at(mgen_context *ctx, int fd, const char *path, uint64_t at, void *out,
+                             size_t size)
 {
     uint8_t *to = out;
     for (size_t done = 0; done < size;) {
@@ -53,7 +53,7 @@ static mgen_status read_whole(mgen_context *ctx, const mgi_opened *from, uint64_
     if (status == MGEN_OK)
         status = mgi_alloc(ctx, (size_t)from->size, &copy);
     if (status == MGEN_OK)
-        status = read_at(ctx, from->fd, from->path, 0, copy, (size_t)from->size);
+        status = mgi_path_read_at(ctx, from->fd, from->path, 0, copy, (size_t)from->size);
     close(from->fd);
     if (status == MGEN_OK)
         *out = (mgi_file){copy, (size_t)from->size};
@@ -155,7 +155,7 @@ static mgen_status read_resting(mgen_context *ctx, const mgi_reader *r, uint64_t
     mgen_status status = open_by(ctx, r->dir, r->name, &now);
     const bool other = status == MGEN_OK && memcmp(now.is, r->is, sizeof now.is) != 0;
     if (status == MGEN_OK && !other)
-        status = read_at(ctx, now.fd, r->path, at, out, size);
+        status = mgi_path_read_at(ctx, now.fd, r->path, at, out, size);
     if (now.fd >= 0)
         close(now.fd);
     return other || status == MGEN_E_NOT_FOUND
@@ -173,7 +173,7 @@ mgen_status mgi_reader_read(mgen_context *ctx, const mgi_reader *r, uint64_t at,
 {
     if (at > r->size || size > r->size - at)
         return mgi_fail(ctx, MGEN_E_INTERNAL, "'%s' is read behind its end", r->path);
-    return r->fd >= 0 ? read_at(ctx, r->fd, r->path, at, out, size)
+    return r->fd >= 0 ? mgi_path_read_at(ctx, r->fd, r->path, at, out, size)
                       : read_resting(ctx, r, at, out, size);
 }
 

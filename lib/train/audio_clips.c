@@ -8,6 +8,7 @@
 #include "task/film_features.h"
 #include "task/ranks.h"
 #include "train/kept.h"
+#include "train/row_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +22,10 @@ typedef struct work {
     mgi_audio_clips *c;
     int rank, ranks;
     int64_t own, done;
-    char path[MGI_PATH_MAX + 1];
+    char path[MGI_PATH_MAX + 1], rows_path[MGI_PATH_MAX + 1];
+    mgi_row_file
+        rows; /* what this rank has encoded, latents and features of a clip, if its reader is there */
+    float *row;
 } work;
 
 static int64_t size_of(const mgi_audio_clips *c)
@@ -106,6 +110,24 @@ static mgen_status see(const work *w, int64_t i, uint8_t *room)
                              c->features + i * features_of(c));
 }
 
+static const char what[] = "sounds";
+
+/* Clip i, so that it need not be encoded again if this is ended. Where that fails, it is told once. */
+static void add_row(work *w, int64_t i)
+{
+    const mgi_audio_clips *c = w->c;
+    if (!w->rows.reader)
+        return;
+    memcpy(w->row, c->values + i * size_of(c), (size_t)size_of(c) * sizeof *w->row);
+    if (c->features)
+        memcpy(w->row + size_of(c), c->features + i * features_of(c),
+               (size_t)features_of(c) * sizeof *w->row);
+    if (mgi_row_file_add(w->cache, &w->rows, w->row, 1) == MGEN_OK)
+        return;
+    mgi_row_file_warn(w->ctx, w->cache, what);
+    mgi_row_file_close(w->ctx, &w->rows, false);
+}
+
 static mgen_status encode(work *w, int64_t first, int64_t count)
 {
     const mgi_audio_clips *c = w->c;
@@ -120,6 +142,8 @@ static mgen_status encode(work *w, int64_t first, int64_t count)
             status = be_told(&s, c->captions[i]);
         if (status == MGEN_OK && c->features)
             status = see(w, i, room);
+        if (status == MGEN_OK)
+            add_row(w, i);
         w->done++;
         if (status == MGEN_OK)
             status = mgi_progress(w->ctx, "encoding sounds", (uint64_t)w->done, (uint64_t)w->own);
@@ -179,20 +203,51 @@ static mgen_status store(const work *w)
 {
     mgi_st_source parts[2];
     const int count = parts_of(w->c, parts);
-    return mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-audio", parts, count);
+    return mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-audio", parts, count, NULL);
 }
 
+/* Then rows that a process has left are good for nothing. */
 static bool load_cached(const work *w)
 {
-    return mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
+    const bool there = mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
+    if (there)
+        mgi_path_discard(w->rows_path);
+    return there;
 }
-
-/* -- ranks -------------------------------------------------------------------------------------- */
 
 static int64_t share_first(const work *w, int rank)
 {
     return (w->c->clips + w->c->held) * rank / w->ranks;
 }
+
+/* The first clips of this rank, which were encoded before; *out: how many. */
+static mgen_status take_rows(work *w, int64_t *out)
+{
+    const mgi_audio_clips *c = w->c;
+    const int64_t first = share_first(w, w->rank), size = size_of(c) + features_of(c);
+    *out = 0;
+    if (!w->cache)
+        return MGEN_OK;
+    MGI_TRY(mgi_row_file_open(w->ctx, w->cache, w->q->cache_dir, w->rows_path, key_of(w), size,
+                              w->own, what, &w->rows));
+    if (!w->rows.reader)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)size, sizeof *w->row, &w->row));
+    for (; *out < w->rows.rows; (*out)++) {
+        float *values = c->values + (first + *out) * size_of(c);
+        MGI_TRY(mgi_row_file_read(w->ctx, &w->rows, *out, 0, values, size_of(c)));
+        if (c->features)
+            MGI_TRY(mgi_row_file_read(w->ctx, &w->rows, *out, size_of(c),
+                                      c->features + (first + *out) * features_of(c),
+                                      features_of(c)));
+    }
+    if (*out)
+        mgi_log(w->ctx, MGEN_LOG_INFO, "%lld of %lld sounds have been encoded before",
+                (long long)*out, (long long)w->own);
+    return MGEN_OK;
+}
+
+/* -- ranks -------------------------------------------------------------------------------------- */
 
 static mgen_status send(const work *w, int root)
 {
@@ -222,12 +277,18 @@ static mgen_status make(work *w)
     mgen_status status = MGEN_OK;
     w->own = share_first(w, w->rank + 1) - first;
     if (!there)
-        status = encode(w, first, w->own);
+        status = take_rows(w, &w->done);
+    if (!there && status == MGEN_OK)
+        status = encode(w, first + w->done, w->own - w->done);
     status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
     for (int root = 0; root < w->ranks && w->ranks > 1 && status == MGEN_OK; root++)
         status = send(w, root);
-    if (status == MGEN_OK && w->cache && !there && w->rank == 0 && store(w) != MGEN_OK)
+    const bool keeps = status == MGEN_OK && w->cache && !there && w->rank == 0;
+    const bool kept = keeps && store(w) == MGEN_OK;
+    if (keeps && !kept)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded sounds are not kept", w->cache->error_text);
+    mgi_row_file_close(w->ctx, &w->rows, kept || (status == MGEN_OK && w->rank > 0));
+    mgi_free(w->ctx, w->row);
     return status;
 }
 
@@ -253,19 +314,18 @@ static mgen_status make_room(work *w)
 static mgen_status begin(work *w)
 {
     const mgi_audio_clips_request *q = w->q;
-    char name[64];
     MGI_TRY(make_room(w));
     if (!q->cache_dir || !w->c->dataset->identity)
         return MGEN_OK;
     MGI_TRY(mgi_context_private(w->ctx, &w->cache));
-    snprintf(name, sizeof name, "audio-%016" PRIx64 ".safetensors", key_of(w));
-    return mgi_path_join(w->ctx, q->cache_dir, name, w->path, sizeof w->path);
+    return mgi_kept_paths(w->ctx, q->cache_dir, "audio", key_of(w), w->rank, w->ranks, w->path,
+                          w->rows_path);
 }
 
 mgen_status mgi_audio_clips_make(mgen_context *ctx, const mgi_audio_clips_request *q,
                                  mgi_audio_clips *clips)
 {
-    work w = {.ctx = ctx, .q = q, .c = clips, .ranks = 1};
+    work w = {.ctx = ctx, .q = q, .c = clips, .rows.file.fd = -1, .ranks = 1};
     if (q->ranks) {
         w.rank = mgi_comm_rank(q->ranks);
         w.ranks = mgi_comm_size(q->ranks);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PIECE = 4096 }; /* values */
+
 /* Of the parts, one behind the other, as hexadecimal digits. */
 static void put_check(uint64_t hash, char out[32])
 {
@@ -50,18 +52,47 @@ close:
     return status;
 }
 
+/* Of one part, some values at a time. */
+static mgen_status hash_read(const mgi_st_source *part, mgi_st_reader *read, uint64_t *hash)
+{
+    const int64_t all = part->dims[0] * part->dims[1];
+    float piece[PIECE];
+    *hash = mgi_hash64_begin(*hash);
+    for (int64_t at = 0; at < all; at += PIECE) {
+        const int64_t n = all - at < PIECE ? all - at : PIECE;
+        MGI_TRY(read(part->data, at, piece, n));
+        *hash = mgi_hash64_piece(*hash, piece, (size_t)n * sizeof *piece);
+    }
+    *hash = mgi_hash64_end(*hash);
+    return MGEN_OK;
+}
+
 mgen_status mgi_kept_write(mgen_context *ctx, const char *dir, const char *path, const char *format,
-                           const mgi_st_source *parts, int count)
+                           const mgi_st_source *parts, int count, mgi_st_reader *read)
 {
     uint64_t hash = 0;
     char check[32];
     const char *const metadata[] = {"format", format, "check", check};
     for (int i = 0; i < count; i++)
-        hash = mgi_hash64(parts[i].data,
-                          (size_t)(parts[i].dims[0] * parts[i].dims[1]) * sizeof(float), hash);
+        if (read)
+            MGI_TRY(hash_read(&parts[i], read, &hash));
+        else
+            hash = mgi_hash64(parts[i].data,
+                              (size_t)(parts[i].dims[0] * parts[i].dims[1]) * sizeof(float), hash);
     put_check(hash, check);
     MGI_TRY(mgi_dir_make(ctx, dir));
-    return mgi_st_write(ctx, path, parts, count, metadata, 2);
+    return mgi_st_write_read(ctx, path, parts, count, metadata, 2, read);
+}
+
+mgen_status mgi_kept_paths(mgen_context *ctx, const char *dir, const char *kind, uint64_t key,
+                           int rank, int ranks, char path[MGI_PATH_MAX + 1],
+                           char rows[MGI_PATH_MAX + 1])
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s-%016" PRIx64 ".safetensors", kind, key);
+    MGI_TRY(mgi_path_join(ctx, dir, name, path, MGI_PATH_MAX + 1));
+    snprintf(name, sizeof name, "%s-%016" PRIx64 "-%dof%d.rows", kind, key, rank, ranks);
+    return mgi_path_join(ctx, dir, name, rows, MGI_PATH_MAX + 1);
 }
 
 bool mgi_kept_there(mgen_context *ctx, const mgen_context *cache, mgen_status status)

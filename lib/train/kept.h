@@ -15,9 +15,13 @@ enum { MGI_KEPT_PARTS_MAX = 3 };
 mgen_status mgi_kept_open(mgen_context *ctx, const char *path, const char *what,
                           mgi_st_source *parts, int count, mgi_st_file *file,
                           const mgi_st_entry *found[MGI_KEPT_PARTS_MAX]);
-/* `dir` is made if it is missing; format: in the metadata. */
+/* `dir` is made if it is missing; format: in the metadata; read: NULL, or what the parts' data is read by, twice. */
 mgen_status mgi_kept_write(mgen_context *ctx, const char *dir, const char *path, const char *format,
-                           const mgi_st_source *parts, int count);
+                           const mgi_st_source *parts, int count, mgi_st_reader *read);
+/* Of what is made by `ranks`, of which this is `rank`: of the file that is kept, and of this rank's rows (row_file.h) until then. */
+mgen_status mgi_kept_paths(mgen_context *ctx, const char *dir, const char *kind, uint64_t key,
+                           int rank, int ranks, char path[MGI_PATH_MAX + 1],
+                           char rows[MGI_PATH_MAX + 1]);
 /* Whether they are there, by what reading them in the context `cache` answered; anything but that they are not is told in `ctx`. */
 bool mgi_kept_there(mgen_context *ctx, const mgen_context *cache, mgen_status status);
 

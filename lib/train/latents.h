@@ -9,8 +9,10 @@
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
  * costs time, and a line in the log.
  *
- * What is kept is not held in memory but read from its file as it is needed; what is being made lies in a
- * scratch file of that folder, if it is large. So with a cache folder there may be more clips than memory.
+ * What is kept is not held in memory but read from its file as it is needed. While clips are encoded they are added one by one to
+ * latents-<key>-<rank>of<ranks>.rows (train/row_file.h): who is ended goes on from there the next time. What the
+ * host reads, and what other ranks have encoded, lies in a scratch file of that folder, if it is large. So with a
+ * cache folder there may be more clips than memory.
  *
  * Ranks share the work, in the batches in which one rank encodes, and send each other the values, which are its bits. What
  * one of them finds in its cache it sends to the others. The first one keeps them. */
@@ -19,10 +21,10 @@
 
 #include "data/dataset.h"
 #include "dist/comm.h"
-#include "io/path.h"
 #include "io/safetensors.h"
 #include "train/edits.h"
 #include "train/pairs.h"
+#include "train/rows.h"
 
 typedef struct mgi_latents_request {
     const mgi_tae *tae;
@@ -43,10 +45,9 @@ typedef struct mgi_latents {
     int64_t clips, held;   /* so many there are */
     int64_t size, dims[4]; /* values of one clip: T, H, W, C */
     int64_t step;     /* from a clip to the next: of pairs, those of its condition are between */
-    float *values;    /* those to train on, then those held out; NULL: they are */
-    mgi_st_file file; /* in this, */
+    mgi_rows rows;    /* those to train on, then those held out; or they are */
+    mgi_st_file file; /* in this file, if it is open, */
     const mgi_st_entry *kept[2]; /* in these parts */
-    mgi_scratch scratch;         /* where values are; else they are of the context */
     char **captions;             /* one for each; NULL for what is drawn, which has many */
     int32_t *tasks; /* of edits, whose instructions the captions are: one for each; else NULL */
     float *scores;  /* -1..1, of those of a folder to train on, one each; NULL: it has none */

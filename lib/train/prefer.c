@@ -277,8 +277,8 @@ static void keep(const work *w)
 {
     mgi_st_source parts[PARTS];
     parts_of(w, w->out->count / w->q->recipe->films, parts);
-    if (mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-preferred", parts, PARTS) !=
-        MGEN_OK)
+    if (mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-preferred", parts, PARTS,
+                       NULL) != MGEN_OK)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the films that were made are not kept",
                 w->cache->error_text);
 }

@@ -80,22 +80,27 @@ static void test_clips(void **state)
 
 /* -- what is kept ------------------------------------------------------------------------------- */
 
-static int encoded; /* sounds */
+static int encoded, begun; /* sounds of a length, as was told last, and first of all */
+static int stop_at;        /* sounds; 0: no */
 
 static int32_t count_sounds(void *user, const char *what, uint64_t done, uint64_t total)
 {
     (void)user;
     (void)total;
-    encoded = strcmp(what, "encoding sounds") ? encoded : (int)done;
-    return 0;
+    if (strcmp(what, "encoding sounds"))
+        return 0;
+    encoded = (int)done;
+    begun = begun ? begun : encoded;
+    return encoded == stop_at;
 }
 
 /* Begun with a folder to keep sounds in; how many it encoded. */
 static int begin_kept(const mgi_stage *stage, const char *dir, struct mgi_stage_run **run)
 {
     const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5, .cache_dir = dir};
-    encoded = 0;
-    OK(mgi_stage_audio.create(ctx, &params, run));
+    encoded = begun = 0;
+    const mgen_status status = mgi_stage_audio.create(ctx, &params, run);
+    assert_int_equal(status, stop_at ? MGEN_E_CANCELLED : MGEN_OK);
     return encoded;
 }
 
@@ -112,7 +117,8 @@ static void assert_same_clips(const struct mgi_stage_run *a, const struct mgi_st
     }
 }
 
-/* What was encoded once is read, whole, by whoever would encode the same; what is damaged is encoded anew. */
+/* What was encoded once is read, whole, by whoever would encode the same; what is damaged is encoded anew; and who was stopped goes
+ * on. */
 static void test_kept(void **state)
 {
     mgi_stage s = tiny_audio_stage(2, 2);
@@ -127,8 +133,15 @@ static void test_kept(void **state)
     ctx->progress = count_sounds;
     const int all = begin_kept(&s, NULL, &plain);
     assert_true(all > 0);
+    stop_at = 3;
+    assert_int_equal(begin_kept(&s, dir, &r), 3);
+    stop_at = 0;
     assert_int_equal(begin_kept(&s, dir, &r), all);
+    assert_int_equal(begun, 4);
+    assert_same_clips(plain, r);
     end(r);
+    snprintf(command, sizeof command, "! ls %s | grep -q rows", dir);
+    assert_int_equal(system(command), 0);
     assert_int_equal(begin_kept(&s, dir, &r), 0);
     assert_same_clips(plain, r);
     end(r);

@@ -128,8 +128,8 @@ static void test_back(void **state)
         bool held = i >= CLIPS;
         check_back(&m, &back, held ? MGI_VALIDATION_SEED : 3,
                    held ? (uint64_t)(i - CLIPS) : q.first + (uint64_t)i, &kept[i], both);
-        assert_encoded(&m.tae, both, l.values + i * l.step, l.size);
-        assert_encoded(&m.tae, both + MOST, l.values + i * l.step + l.size, l.size);
+        assert_encoded(&m.tae, both, l.rows.values + i * l.step, l.size);
+        assert_encoded(&m.tae, both + MOST, l.rows.values + i * l.step + l.size, l.size);
         all += kept[i];
     }
     assert_in_range(all, 1, CLIPS + HELD - 1); /* an editor that has learned nothing */

@@ -598,8 +598,8 @@ static void test_tiles(void **state)
         T *z = mgi_posterior(&run, mgi_tae_encode(&run, &tae, x), NULL, 0.0f, NULL);
         assert_int_equal(z->count, l.size / 2);
         assert_int_equal(mgi_tae_normalised(&tae, z, got), MGEN_OK);
-        const float *made = l.values + l.size + i * z->count,
-                    *other = whole.values + whole.size + i * z->count;
+        const float *made = l.rows.values + l.size + i * z->count,
+                    *other = whole.rows.values + whole.size + i * z->count;
         for (int64_t k = 0; k < z->count; k++) {
             assert_near((double)made[k], (double)got[k], 1e-4);
             apart = fmax(apart, fabs((double)made[k] - (double)other[k]));

@@ -206,8 +206,8 @@ static void test_latents(void **state)
         assert_string_equal(l.captions[i], s.text);
         assert_int_equal(l.tasks[i], s.task);
         mgi_edits_draw(&s, m.data, FRAMES, both);
-        assert_encoded(&m.tae, both, l.values + i * l.step, l.size);
-        assert_encoded(&m.tae, both + MOST, l.values + i * l.step + l.size, l.size);
+        assert_encoded(&m.tae, both, l.rows.values + i * l.step, l.size);
+        assert_encoded(&m.tae, both + MOST, l.rows.values + i * l.step + l.size, l.size);
     }
     memset(both, 0, MOST);
     assert_encoded(&m.tae, both, l.black, l.size);
@@ -262,7 +262,7 @@ static int64_t clip_of(const struct mgi_stage_run *run, int64_t i)
 {
     const mgi_latents *l = &run->now.bucket->latents;
     for (int64_t k = 0; k < l->clips; k++)
-        if (!memcmp(run->now.latents + i * l->size, l->values + k * l->step,
+        if (!memcmp(run->now.latents + i * l->size, l->rows.values + k * l->step,
                     (size_t)l->size * sizeof(float)))
             return k;
     fail_msg("row %d is no clip", (int)i);
@@ -295,7 +295,7 @@ static void test_drops(void **state)
         if (!text)
             assert_string_equal(run->prompts[i], l->captions[clip]);
         if (!black)
-            assert_memory_equal(source, l->values + clip * l->step + l->size, bytes);
+            assert_memory_equal(source, l->rows.values + clip * l->step + l->size, bytes);
         left[text][black]++;
     }
     assert_in_range(left[0][0], ROWS * 34 / 100, ROWS * 46 / 100);

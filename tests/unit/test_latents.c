@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Clips encoded by ranks, each its part: the bits of one rank, its captions and its failures. */
+ * Clips encoded by ranks, each its part: the bits of one rank, its captions and its failures; and by who goes on from what was
+ * encoded before. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -32,7 +34,8 @@ typedef struct way {
     int64_t clips; /* 0: CLIPS */
     bool scratch;  /* of any size */
     char where
-        [3]; /* of each rank's values: m in memory, k in the file that is kept, s in scratch; "": not looked at */
+        [4]; /* of each rank's values: m in memory, k in the file that is kept, r in that of rows, s in scratch; "": not looked at */
+    uint64_t stop_at; /* clips of a rank after which it stops; 0: half of them */
 } way;
 
 /* The program's own system call takes the place of the C library's: one read of a rank fails. */
@@ -51,7 +54,9 @@ ssize_t pread(int fd, void *out, size_t size, off_t at)
 static way now;
 static const char *cache_dir = folder;
 static mgi_latents truth;
-static int64_t encoded[RANKS]; /* clips of each rank, as it was told */
+static int64_t encoded[RANKS],
+    begun[RANKS];                /* clips of each rank, as it was told at last, and first */
+static char warned[RANKS][1024]; /* of what last */
 
 static mgen_status read_sample(void *user, uint64_t index, mgen_sample *sample)
 {
@@ -73,7 +78,16 @@ static int32_t count_clips(void *user, const char *what, uint64_t done, uint64_t
     const rank_state *s = user;
     (void)what;
     encoded[s->rank] = (int64_t)done;
-    return s->rank == now.stopped && done * 2 > total;
+    if (!begun[s->rank])
+        begun[s->rank] = (int64_t)done;
+    return s->rank == now.stopped && (now.stop_at ? done >= now.stop_at : done * 2 > total);
+}
+
+static void note_warning(void *user, int32_t level, const char *text)
+{
+    const rank_state *s = user;
+    if (level == MGEN_LOG_WARN)
+        snprintf(warned[s->rank], sizeof warned[s->rank], "%s", text);
 }
 
 static mgen_status make_dataset(mgen_context *ctx, mgi_dataset **out)
@@ -107,7 +121,7 @@ static void keep(mgen_context *ctx, const mgi_latents *l)
 {
     const int64_t all = l->clips + l->held;
     truth = *l;
-    truth.values = latents_values(ctx, l);
+    truth.rows = (mgi_rows){.size = l->step, .values = latents_values(ctx, l)};
     if (l->tasks) {
         truth.tasks = malloc((size_t)all * sizeof *l->tasks);
         memcpy(truth.tasks, l->tasks, (size_t)all * sizeof *l->tasks);
@@ -124,7 +138,7 @@ static void forget(void)
     for (int64_t i = 0; truth.captions && i < truth.clips + truth.held; i++)
         free(truth.captions[i]);
     free(truth.captions);
-    free(truth.values);
+    free(truth.rows.values);
     free(truth.tasks);
     free(truth.black);
     memset(&truth, 0, sizeof truth);
@@ -132,7 +146,7 @@ static void forget(void)
 
 static char where_of(const mgi_latents *l)
 {
-    return l->file.file ? 'k' : l->scratch.data ? 's' : 'm';
+    return l->file.file ? 'k' : l->rows.file.reader ? 'r' : l->rows.scratch ? 's' : 'm';
 }
 
 static mgen_status make_counted(const rank_state *s, const mgi_latents_request *q, mgi_latents *l)
@@ -154,6 +168,9 @@ static void encode_rank(rank_state *s)
     mgi_tae tae;
     s->ctx->progress = count_clips;
     s->ctx->progress_user = s;
+    s->ctx->log = note_warning;
+    s->ctx->log_user = s;
+    warned[s->rank][0] = '\0';
     config.tile_frames = now.tile;
     config.tile_overlap = now.tile / 2;
     CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
@@ -172,7 +189,7 @@ static void encode_rank(rank_state *s)
         .cache_dir = now.has_cache == RANKS || now.has_cache == s->rank ? cache_dir : NULL,
         .scratch_from = now.scratch,
         .ranks = s->comm};
-    encoded[s->rank] = 0;
+    encoded[s->rank] = begun[s->rank] = 0;
     if (!s->wrong)
         s->status = make_counted(s, &q, &l);
     if (!s->wrong && s->status == MGEN_OK) {
@@ -280,7 +297,7 @@ static void test_send_fails(void **state)
     forget();
 }
 
-/* No file but those that are kept. */
+/* No file but those that are kept whole. */
 static void assert_only_kept(void)
 {
     DIR *d = opendir(folder);
@@ -288,12 +305,13 @@ static void assert_only_kept(void)
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));)
         others += strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
-                  (strncmp(e->d_name, "latents-", 8) || strstr(e->d_name, ".tmp"));
+                  (strncmp(e->d_name, "latents-", 8) || !strstr(e->d_name, ".safetensors") ||
+                   strstr(e->d_name, ".tmp"));
     closedir(d);
     assert_int_equal(others, 0);
 }
 
-enum { MANY = 100 };
+enum { MANY = 100, BATCH = 7 /* clips of 9 frames that are encoded at a time */ };
 
 /* What is kept is read from its file; what others sent, or what the host reads, stays in scratch; both are the bits that
  * lie in memory without a folder. */
@@ -355,6 +373,200 @@ static void test_no_scratch(void **state)
     for (int r = 0; r < 2; r++)
         assert_int_equal(all.ranks[r].status, MGEN_OK);
     end_ranks(&all);
+    run_way((way){false, 0, RANKS, -1, false, 60, true, "ks"}, 2,
+            &all); /* what is left of that goes */
+    end_ranks(&all);
+    assert_only_kept();
+    forget();
+}
+
+static int64_t fresh = CLIPS + 1; /* so many clips no test has kept: 30 to 46 */
+
+/* The file of rows that a rank has left; "": none. */
+static const char *rows_left(int rank, int size)
+{
+    static char path[512];
+    char end[32];
+    DIR *d = opendir(folder);
+    snprintf(end, sizeof end, "-%dof%d.rows", rank, size);
+    path[0] = '\0';
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        if (strstr(e->d_name, end))
+            snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+    closedir(d);
+    return path;
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void flip(const char *path, long at)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    const int byte = fgetc(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_not_equal(fputc(byte ^ 1, f), EOF);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void assert_all(const world *all, mgen_status status)
+{
+    for (int r = 0; r < all->size; r++)
+        assert_int_equal(all->ranks[r].status, status);
+}
+
+/* Whoever is stopped while clips are encoded goes on where he was, to the same bits: drawn; in tiles; edits; those held out; in
+ * scratch. */
+static void test_goes_on(void **state)
+{
+    (void)state;
+    static const way ways[] = {{false, 0, RANKS, 0, false},
+                               {false, 8, RANKS, 0, false},
+                               {false, 0, RANKS, 0, true},
+                               {false, 0, RANKS, 0, false, 0, false, "", 36},
+                               {false, 0, RANKS, 0, false, 0, true}};
+    world all;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        for (int size = 1; size <= (ways[i].stop_at ? 1 : 3); size += 2) {
+            way w = ways[i];
+            w.clips = fresh++ + (size > 1 ? MANY / 2 : 0); /* several batches a rank */
+            w.has_cache = w.stopped = -1;
+            run_way(w, 1, &all);
+            end_ranks(&all);
+            w.has_cache = RANKS;
+            w.stopped = 0;
+            run_way(w, size, &all);
+            assert_all(&all, MGEN_E_CANCELLED);
+            end_ranks(&all);
+            const int64_t before = encoded[0];
+            assert_true(*rows_left(0, size));
+            w.stopped = -1;
+            strcpy(w.where, size == 1 ? "k" : w.scratch ? "kss" : "kmm");
+            run_way(w, size, &all);
+            assert_all(&all, MGEN_OK);
+            end_ranks(&all);
+            assert_in_range(begun[0], before - BATCH, before + BATCH); /* whole batches of them */
+            assert_true(encoded[0] > before);
+            assert_only_kept();
+            forget();
+        }
+}
+
+/* The last row is torn, or another is not what was written; the file is of other rows, or none; all is well: what is not as it was is
+ * made again. */
+static void test_torn_rows(void **state)
+{
+    (void)state;
+    enum { CUT, FLIP, HEAD, EMPTY, WHOLE, FAULTS };
+    static const int64_t good[FAULTS] = {27, 9, 0, 0, 28}; /* rows of 28 */
+    way w = {false, 0, -1, -1};
+    world all;
+    for (int fault = 0; fault < FAULTS; fault++) {
+        w.clips = fresh++;
+        w.has_cache = w.stopped = -1;
+        run_way(w, 1, &all);
+        end_ranks(&all);
+        w.has_cache = RANKS;
+        w.stopped = 0;
+        w.stop_at = 28;
+        run_way(w, 1, &all);
+        assert_all(&all, MGEN_E_CANCELLED);
+        end_ranks(&all);
+        const char *path = rows_left(0, 1);
+        const long row = (long)(truth.step * (int64_t)sizeof(float) + 8);
+        assert_int_equal(size_of(path), 32 + 28 * row);
+        if (fault == CUT || fault == EMPTY)
+            assert_int_equal(truncate(path, fault == CUT ? 32 + 28 * row - 1 : 0), 0);
+        if (fault == FLIP || fault == HEAD)
+            flip(path, fault == FLIP ? 32 + 9 * row + 100 : 16);
+        w.stopped = -1;
+        run_way(w, 1, &all);
+        assert_all(&all, MGEN_OK);
+        end_ranks(&all);
+        assert_int_equal(begun[0], good[fault] / BATCH * BATCH + BATCH);
+        assert_only_kept();
+        forget();
+    }
+}
+
+/* While another has the file, clips lie in memory, or scratch, and that is told. */
+static void test_rows_taken(void **state)
+{
+    (void)state;
+    way w = {false, 0, -1, -1, false, fresh++};
+    mgen_context *own = make_context();
+    mgi_writer other;
+    world all;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    w.has_cache = RANKS;
+    w.stopped = 0;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    const off_t size = size_of(rows_left(0, 1));
+    assert_int_equal(mgi_writer_append(own, rows_left(0, 1), &other), MGEN_OK);
+    w.stop_at = (uint64_t)w.clips; /* before they are kept */
+    for (int scratch = 0; scratch < 2; scratch++) {
+        w.scratch = scratch;
+        run_way(w, 1, &all);
+        assert_all(&all, MGEN_E_CANCELLED);
+        assert_non_null(strstr(warned[0], "will begin anew"));
+        assert_non_null(strstr(warned[0], "is in use by another process or context"));
+        end_ranks(&all);
+        assert_int_equal(begun[0], BATCH);
+    }
+    assert_int_equal(size_of(rows_left(0, 1)), size);
+    mgi_writer_leave(&other, false);
+    w.stopped = -1;
+    strcpy(w.where, "k");
+    run_way(w, 1, &all);
+    assert_all(&all, MGEN_OK);
+    end_ranks(&all);
+    assert_true(begun[0] > BATCH);
+    assert_only_kept();
+    mgi_context_free(own);
+    forget();
+}
+
+/* A disk that becomes full: few clips go on in memory, many, which may be more than that holds, end there, and go on once there is room. */
+static void test_rows_full(void **state)
+{
+    (void)state;
+    const struct rlimit some = {40000, RLIM_INFINITY};
+    struct rlimit before;
+    way w = {false, 0, -1, -1, false, fresh++};
+    world all;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    w.has_cache = RANKS;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    for (int many = 1; many >= 0; many--) {
+        w.scratch = many;
+        strcpy(w.where, many ? "" : "m");
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &some), 0);
+        run_way(w, 1, &all);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        assert_all(&all, many ? MGEN_E_NO_SPACE : MGEN_OK);
+        if (many)
+            assert_says(&all.ranks[0], "cannot write");
+        else
+            assert_non_null(strstr(warned[0], "the encoded clips are not kept"));
+        end_ranks(&all);
+        assert_true(*rows_left(0, 1));
+    }
+    strcpy(w.where, "k");
+    run_way(w, 1, &all);
+    assert_all(&all, MGEN_OK);
+    end_ranks(&all);
+    assert_true(begun[0] > BATCH);
     assert_only_kept();
     forget();
 }
@@ -379,6 +591,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared),     cmocka_unit_test(test_cache),
         cmocka_unit_test(test_where),      cmocka_unit_test(test_no_scratch),
-        cmocka_unit_test(test_send_fails), cmocka_unit_test(test_stopped)};
+        cmocka_unit_test(test_send_fails), cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_torn_rows),  cmocka_unit_test(test_rows_taken),
+        cmocka_unit_test(test_rows_full),  cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }

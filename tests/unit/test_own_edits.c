@@ -175,13 +175,14 @@ static void test_texts(void **state)
 /* ---- latents ------------------------------------------------------------------------------------------ */
 
 static int64_t encoded; /* clips, as was told last */
+static bool stopped;    /* once some are */
 
 static int32_t count_clips(void *user, const char *what, uint64_t done, uint64_t total)
 {
     (void)user, (void)total;
     if (!strcmp(what, "encoding clips"))
         encoded = (int64_t)done;
-    return 0;
+    return stopped;
 }
 
 static void assert_same(const mgi_latents *a, const mgi_latents *b)
@@ -196,7 +197,7 @@ static void assert_same(const mgi_latents *a, const mgi_latents *b)
     }
 }
 
-/* Encoded once, and found again with their instructions and tasks; encoded again when a film after an edit or an instruction is
+/* Encoded once, though in two goes, and found again with their instructions and tasks; encoded again when a film after an edit or an instruction is
  * another one. */
 static void test_cache(void **state)
 {
@@ -221,6 +222,10 @@ static void test_cache(void **state)
                              .cache_dir = folder,
                              .edits = &edits};
     ctx->progress = count_clips;
+    stopped = true;
+    assert_int_equal(mgi_latents_make(ctx, &q, &l), MGEN_E_CANCELLED);
+    assert_in_range(encoded, 1, PAIRS - 1);
+    stopped = false;
     OK(mgi_latents_make(ctx, &q, &l));
     assert_int_equal(l.clips, PAIRS - HELD);
     assert_int_equal(l.held, HELD);

@@ -296,7 +296,7 @@ static double brighter(struct mgi_stage_run *r)
     for (int64_t i = 0; i < l->size; i++) {
         double light = 0.0, dark = 0.0;
         for (int64_t k = 0; k < l->clips; k++)
-            *(l->scores[k] > 0.0f ? &light : &dark) += l->values[k * l->step + i];
+            *(l->scores[k] > 0.0f ? &light : &dark) += l->rows.values[k * l->step + i];
         along += (double)(u[1][i] - u[0][i]) * (light - dark);
         whole += (light - dark) * (light - dark);
     }

@@ -147,8 +147,8 @@ static void test_pairs(void **state)
             OK(mgi_dataset_clips(ctx, m.data, q.seed, element, 1, FRAMES, clip));
         OK(mgi_pairs_make(ctx, &m.pairs, held ? MGI_VALIDATION_SEED : q.seed, element, clip, FRAMES,
                           WIDTH, HEIGHT, condition));
-        assert_encoded(&m, clip, l.values + i * l.step, l.size);
-        assert_encoded(&m, condition, l.values + i * l.step + l.size, l.size);
+        assert_encoded(&m, clip, l.rows.values + i * l.step, l.size);
+        assert_encoded(&m, condition, l.rows.values + i * l.step + l.size, l.size);
         near += memcmp(clip, condition, BYTES) == 0;
     }
     assert_int_equal(near, 0);
