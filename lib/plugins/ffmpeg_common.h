@@ -69,6 +69,9 @@ typedef struct mgi_rgb {
     mgi_shape shape;
     bool over_black; /* what is transparent; else opacity is left aside */
     AVFrame *frame;  /* with room for what fast code writes behind its rows */
+    AVFrame *deep;   /* of a high dynamic range, before it is mapped to that of a screen */
+    int hdr_kind;    /* 0: none */
+    struct mgi_hdr *hdr;
     struct SwsContext *scaler;
     enum AVPixelFormat pixels; /* that the scaler takes */
 } mgi_rgb;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Decoded frames as they are meant to be seen: RGB8, scaled, turned and mirrored, over black. */
-#include "plugins/ffmpeg_common.h"
+#include "plugins/ffmpeg_hdr.h"
 
 #include <libavutil/pixdesc.h>
 #include <string.h>
@@ -30,34 +30,51 @@ static bool has_opacity(enum AVPixelFormat pixels)
     return about && (about->flags & AV_PIX_FMT_FLAG_ALPHA);
 }
 
-static int32_t make_room(mgi_rgb *r, enum AVPixelFormat pixels, const mgi_told *t)
+static int32_t make_room(const mgi_rgb *r, enum AVPixelFormat pixels, AVFrame **out,
+                         const mgi_told *t)
 {
-    if (r->frame && r->frame->format == pixels)
+    if (*out && (*out)->format == pixels)
         return 0;
-    av_frame_free(&r->frame);
-    r->frame = av_frame_alloc();
-    if (r->frame) {
-        r->frame->format = pixels;
-        r->frame->width = r->shape.width;
-        r->frame->height = r->shape.height;
+    av_frame_free(out);
+    *out = av_frame_alloc();
+    if (*out) {
+        (*out)->format = pixels;
+        (*out)->width = r->shape.width;
+        (*out)->height = r->shape.height;
     }
-    int code = r->frame ? av_frame_get_buffer(r->frame, 0) : AVERROR(ENOMEM);
+    int code = *out ? av_frame_get_buffer(*out, 0) : AVERROR(ENOMEM);
     return code < 0 ? mgi_told_av(t, code, "no memory for a frame") : 0;
+}
+
+/* What frames of a high dynamic range are mapped by, which come in `deep`. */
+static int32_t make_hdr(mgi_rgb *r, int kind, const mgi_told *t)
+{
+    if (kind && (!r->hdr || r->hdr_kind != kind)) {
+        mgi_hdr_destroy(r->hdr);
+        r->hdr = mgi_hdr_create(kind);
+        if (!r->hdr)
+            return mgi_told_av(t, AVERROR(ENOMEM), "no memory for a frame");
+    }
+    return kind ? make_room(r, AV_PIX_FMT_RGB48, &r->deep, t) : 0;
 }
 
 static int32_t open_scaler(mgi_rgb *r, const AVFrame *x, const mgi_told *t)
 {
     const enum AVPixelFormat from = (enum AVPixelFormat)x->format, plain = without_range(from);
-    const enum AVPixelFormat to =
-        r->over_black && has_opacity(from) ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24;
-    int32_t status = make_room(r, to, t);
-    if (status || (r->scaler && r->pixels == from))
+    const int hdr = mgi_hdr_kind(x);
+    const enum AVPixelFormat seen =
+        r->over_black && has_opacity(from) && !hdr ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24;
+    int32_t status = make_room(r, seen, &r->frame, t);
+    if (status == 0)
+        status = make_hdr(r, hdr, t);
+    if (status || (r->scaler && r->pixels == from && r->hdr_kind == hdr))
         return status;
     sws_freeContext(r->scaler);
     r->pixels = from;
-    r->scaler =
-        sws_getContext(x->width, x->height, plain, r->shape.width, r->shape.height, to,
-                       SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
+    r->hdr_kind = hdr;
+    r->scaler = sws_getContext(
+        x->width, x->height, plain, r->shape.width, r->shape.height, hdr ? AV_PIX_FMT_RGB48 : seen,
+        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
     if (!r->scaler)
         return mgi_told_fail(t, MGEN_E_UNSUPPORTED, "this FFmpeg cannot convert its frames to RGB");
     int matrix = x->colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : (int)x->colorspace;
@@ -103,8 +120,11 @@ int32_t mgi_rgb_take(mgi_rgb *r, const AVFrame *frame, uint8_t *rgb, const mgi_t
     int32_t status = open_scaler(r, frame, t);
     if (status)
         return status;
+    AVFrame *to = r->hdr_kind ? r->deep : r->frame;
     sws_scale(r->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
-              r->frame->data, r->frame->linesize);
+              to->data, to->linesize);
+    if (r->hdr_kind)
+        mgi_hdr_map(r->hdr, to, r->frame);
     give(r, rgb);
     return 0;
 }
@@ -112,6 +132,9 @@ int32_t mgi_rgb_take(mgi_rgb *r, const AVFrame *frame, uint8_t *rgb, const mgi_t
 void mgi_rgb_close(mgi_rgb *r)
 {
     av_frame_free(&r->frame);
+    av_frame_free(&r->deep);
+    mgi_hdr_destroy(r->hdr);
+    r->hdr = NULL;
     sws_freeContext(r->scaler);
     r->scaler = NULL;
 }

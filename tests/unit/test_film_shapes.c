@@ -12,6 +12,7 @@
 #include "media/film_read.h"
 #include "media/media.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,10 +202,121 @@ static void test_full_range_is_silent(void **state)
     mgi_free(ctx, pixels);
 }
 
+/* ---- a high dynamic range --------------------------------------------------------------------------- */
+
+/* Signals of R, G and B, of blocks of 8 pixels from left to right, 16 high. hlg.mkv and pq.mkv have them as Y, Cb and Cr of BT.2020 in 10
+ * bits, 64 + 876 y and 512 + 896 c, made by `ffmpeg -f rawvideo -pix_fmt yuv420p10le -s 96x16 -i ... -c:v ffv1 -g 1 -slices 4
+ * -color_primaries bt2020 -colorspace bt2020nc -color_range tv -color_trc arib-std-b67` (smpte2084) and +bitexact. */
+static const double signals[][3] = {{0, 0, 0},      {.25, .25, .25}, {.5, .5, .5}, {.75, .75, .75},
+                                    {1, 1, 1},      {.6, .2, .2},    {.2, .6, .2}, {.2, .2, .6},
+                                    {.7, .65, .55}, {.9, .5, .3},    {.1, .1, .1}, {.58, .58, .58}};
+enum { BLOCKS = sizeof signals / sizeof signals[0] };
+
+/* Rec. ITU-R BT.2100, tables 4 and 5: cd/m2 of a PQ signal, the scene's light of an HLG signal. */
+static double pq(double e)
+{
+    const double m1 = 0.1593017578125, m2 = 78.84375, c1 = 0.8359375, c2 = 18.8515625, c3 = 18.6875;
+    const double p = pow(e, 1.0 / m2);
+    return 10000.0 * pow(fmax(p - c1, 0.0) / (c2 - c3 * p), 1.0 / m1);
+}
+
+static double hlg(double e)
+{
+    return e <= 0.5 ? e * e / 3.0 : (exp((e - 0.55991073) / 0.17883277) + 0.28466892) / 12.0;
+}
+
+/* What is shown: 203 cd/m2 are 1 before the shoulder, which goes from 1/2 to 1 at 1000 cd/m2. */
+static void show(bool is_pq, bool p3, const double signal[3], double rgb[3])
+{
+    static const double matrices[2][3][3] = {
+        {{1.6605, -0.5876, -0.0728}, {-0.1246, 1.1329, -0.0083}, {-0.0182, -0.1006, 1.1187}},
+        {{1.2249, -0.2249, 0}, {-0.0420, 1.0420, 0}, {-0.0197, -0.0786, 1.0979}}};
+    const double peak = 1000.0 / 203.0;
+    double in[3], most = 0.0, by = 1.0;
+    for (int k = 0; k < 3; k++)
+        in[k] = is_pq ? pq(signal[k]) / 203.0 : hlg(signal[k]);
+    const double y = 0.2627 * in[0] + 0.6780 * in[1] + 0.0593 * in[2];
+    for (int k = 0; k < 3; k++) {
+        const double *m = matrices[p3][k];
+        rgb[k] = m[0] * in[0] + m[1] * in[1] + m[2] * in[2];
+        rgb[k] = fmax(is_pq ? rgb[k] : rgb[k] * peak * pow(y, 0.2), 0.0);
+        most = fmax(most, rgb[k]);
+    }
+    if (most > 0.5) { /* as steep as before where it begins */
+        const double t = fmin((most - 0.5) / (peak - 0.5), 1.0), s = (peak - 0.5) / 0.5;
+        by = (0.5 + 0.5 * s * t / (1.0 + (s - 1.0) * t)) / most;
+    }
+    for (int k = 0; k < 3; k++)
+        rgb[k] = 255.0 * pow(rgb[k] * by, 1.0 / 2.4);
+}
+
+/* The film of the folder with another byte as the value of one of its colour elements. */
+static void copy_film(const char *name, uint8_t element, uint8_t value)
+{
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    uint8_t bytes[4096];
+    char from[4200];
+    int changed = 0;
+    snprintf(from, sizeof from, "%s/tests/unit/media/%s", source ? source : ".", name);
+    FILE *f = fopen(from, "rb");
+    assert_non_null(f);
+    const size_t size = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    for (size_t i = 0; element && i + 3 < size; i++)
+        if (bytes[i] == 0x55 && bytes[i + 1] == element && bytes[i + 2] == 0x81) {
+            bytes[i + 3] = value;
+            changed++;
+        }
+    assert_int_equal(changed, element != 0);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* HLG, PQ, HLG of P3's colours, and what is not said to be of such a range, which is left as it is. */
+static void test_high_dynamic_range(void **state)
+{
+    enum { TRANSFER = 0xBA, PRIMARIES = 0xBB, P3 = 12, BT2020_10 = 14 };
+    static const struct {
+        const char *name;
+        uint8_t element, value;
+        bool pq, p3, mapped;
+    } films[] = {{"hlg.mkv", 0, 0, false, false, true},
+                 {"pq.mkv", 0, 0, true, false, true},
+                 {"hlg.mkv", PRIMARIES, P3, false, true, true},
+                 {"hlg.mkv", TRANSFER, BT2020_10, false, false, false}};
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    for (size_t i = 0; i < sizeof films / sizeof films[0]; i++) {
+        uint8_t *pixels;
+        mgi_film_info info;
+        copy_film(films[i].name, films[i].element, films[i].value);
+        if (mgi_film_read(ctx, path, 0, 0, &pixels, &info) != MGEN_OK)
+            fail_msg("%s", ctx->error_text);
+        assert_true(info.frames == 2 && info.width == 8 * BLOCKS && info.height == 16);
+        for (int b = 0; b < BLOCKS; b++) {
+            const uint8_t *seen = pixels + 3 * ((16 + 8) * info.width + 8 * b + 4);
+            double rgb[3];
+            show(films[i].pq, films[i].p3, signals[b], rgb);
+            for (int k = 0; k < 3; k++) {
+                const double want = films[i].mapped ? rgb[k] : 255.0 * signals[b][k];
+                if (fabs(seen[k] - want) > 2.5)
+                    fail_msg("film %d, block %d: %d %d %d, not %.1f %.1f %.1f", (int)i, b, seen[0],
+                             seen[1], seen[2], rgb[0], rgb[1], rgb[2]);
+            }
+        }
+        mgi_free(ctx, pixels);
+        unlink(path);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_turned),
-                                       cmocka_unit_test(test_pixels_that_are_no_squares),
-                                       cmocka_unit_test(test_full_range_is_silent)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turned), cmocka_unit_test(test_pixels_that_are_no_squares),
+        cmocka_unit_test(test_full_range_is_silent), cmocka_unit_test(test_high_dynamic_range)};
     return cmocka_run_group_tests_name("film shapes", tests, set_up, tear_down);
 }
