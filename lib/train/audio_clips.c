@@ -10,8 +10,6 @@
 #include "train/kept.h"
 #include "train/row_file.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { SENT = 256 }; /* clips at a time */
@@ -110,7 +108,7 @@ static mgen_status see(const work *w, int64_t i, uint8_t *room)
                              c->features + i * features_of(c));
 }
 
-static const char what[] = "sounds";
+static const char what[] = "sounds are encoded";
 
 /* Clip i, so that it need not be encoded again if this is ended. Where that fails, it is told once. */
 static void add_row(work *w, int64_t i)

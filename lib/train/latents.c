@@ -11,8 +11,6 @@
 #include "train/kept.h"
 #include "train/latents_work.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { ENCODE_FRAMES = 64, ENCODE_FRAMES_GPU = 2048 }; /* at a time */
@@ -91,7 +89,7 @@ static mgi_row_file *row_file(work *w)
     return f->reader ? f : NULL;
 }
 
-static const char what[] = "clips";
+static const char what[] = "clips are encoded";
 
 /* For clips that are to be encoded by this rank, or come from others. */
 static mgen_status make_room(work *w, bool encodes)

@@ -11,8 +11,8 @@
 #include "task/ranks.h"
 #include "tensor/device.h"
 #include "train/kept.h"
+#include "train/row_file.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +33,11 @@ typedef struct work {
         together; /* ranks share the work of each film, whose frames the first one gets; else they share prompts */
     mgen_context *
         cache; /* of the first rank, where failures are told that do not matter; NULL: there is none */
-    char path[MGI_PATH_MAX + 1];
+    char path[MGI_PATH_MAX + 1], rows_path[MGI_PATH_MAX + 1];
+    mgi_row_file
+        rows; /* the first rank's: of each prompt so far scores and latents, if its reader is there */
+    int64_t before; /* prompts whose films were made by a process that was ended */
+    float *row;
 } work;
 
 void mgi_prefer_free(mgen_context *ctx, mgi_preferred *p)
@@ -139,34 +143,6 @@ static void add_prompt(work *w, int64_t prompt, const char *caption)
     p->count += films;
 }
 
-/* Collective. */
-static mgen_status take_prompt(work *w, int64_t prompt)
-{
-    const mgi_prefer_recipe *recipe = w->q->recipe;
-    mgi_preferred *p = w->out;
-    const int root = w->together ? 0 : (int)(prompt % w->ranks);
-    double scores[MGI_PREFER_FILMS_MAX];
-    char caption[MGI_CAPTION_SIZE];
-    tell(w, prompt, caption);
-    mgen_status status =
-        w->together || w->rank == root ? make_prompt(w, prompt, caption, scores) : MGEN_OK;
-    MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
-    if (w->ranks > 1)
-        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, scores,
-                                recipe->films * (int64_t)sizeof *scores, root));
-    if (w->ranks > 1 && !w->together)
-        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, p->latents + p->count * p->size,
-                                recipe->films * p->size, root));
-    for (int64_t i = 0; i < recipe->films; i++)
-        w->seen += scores[i];
-    w->made += recipe->films;
-    if (mgi_prefer_weigh(scores, recipe->films, p->preference + p->count))
-        add_prompt(w, prompt, caption);
-    return MGEN_OK;
-}
-
-/* ---- the cache ------------------------------------------------------------------------------------ */
-
 static uint64_t key_of(const work *w)
 {
     const mgi_prefer_request *q = w->q;
@@ -198,13 +174,107 @@ static uint64_t key_of(const work *w)
 
 static mgen_status open_cache(work *w)
 {
-    char name[64];
     if (!w->q->cache_dir || w->rank)
         return MGEN_OK;
     MGI_TRY(mgi_context_private(w->ctx, &w->cache));
-    snprintf(name, sizeof name, "preferred-%016" PRIx64 ".safetensors", key_of(w));
-    return mgi_path_join(w->ctx, w->q->cache_dir, name, w->path, sizeof w->path);
+    return mgi_kept_paths(w->ctx, w->q->cache_dir, "preferred", key_of(w), 0, 1, w->path,
+                          w->rows_path);
 }
+
+/* ---- what is made so far ---------------------------------------------------------------------------- */
+
+static const char what[] = "films are made";
+
+/* Floats of a prompt's scores, which are doubles, and of its films. */
+static int64_t scores_of(const work *w)
+{
+    return w->q->recipe->films * (int64_t)(sizeof(double) / sizeof(float));
+}
+
+static int64_t row_of(const work *w)
+{
+    return scores_of(w) + w->q->recipe->films * w->out->size;
+}
+
+/* The films of a prompt, behind those that are learnt from. */
+static mgen_status read_row(const work *w, int64_t prompt, double *scores)
+{
+    const mgi_preferred *p = w->out;
+    MGI_TRY(mgi_row_file_read(w->ctx, &w->rows, prompt, 0, w->row, scores_of(w)));
+    memcpy(scores, w->row, (size_t)w->q->recipe->films * sizeof *scores);
+    return mgi_row_file_read(w->ctx, &w->rows, prompt, scores_of(w),
+                             p->latents + p->count * p->size, w->q->recipe->films * p->size);
+}
+
+static void add_row(work *w, const double *scores)
+{
+    const mgi_preferred *p = w->out;
+    const int64_t films = w->q->recipe->films;
+    if (!w->rows.reader)
+        return;
+    memcpy(w->row, scores, (size_t)films * sizeof *scores);
+    memcpy(w->row + scores_of(w), p->latents + p->count * p->size,
+           (size_t)(films * p->size) * sizeof *w->row);
+    if (mgi_row_file_add(w->cache, &w->rows, w->row, 1) == MGEN_OK)
+        return;
+    mgi_row_file_warn(w->ctx, w->cache, what);
+    mgi_row_file_close(w->ctx, &w->rows, false);
+}
+
+/* Collective: those that the first rank has. */
+static mgen_status open_rows(work *w)
+{
+    mgen_status status = MGEN_OK;
+    if (w->cache)
+        status = mgi_row_file_open(w->ctx, w->cache, w->q->cache_dir, w->rows_path, key_of(w),
+                                   row_of(w), w->q->recipe->prompts, what, &w->rows);
+    if (status == MGEN_OK && w->rows.reader)
+        status = mgi_alloc_zero(w->ctx, (size_t)row_of(w), sizeof *w->row, &w->row);
+    MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
+    w->before = w->rows.reader ? w->rows.rows : 0;
+    if (w->before)
+        mgi_log(w->ctx, MGEN_LOG_INFO, "films of %lld of %lld prompts have been made before",
+                (long long)w->before, (long long)w->q->recipe->prompts);
+    return w->ranks > 1
+               ? mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, &w->before, sizeof w->before, 0)
+               : MGEN_OK;
+}
+
+/* ---- prompt by prompt ----------------------------------------------------------------------------- */
+
+/* Collective. */
+static mgen_status take_prompt(work *w, int64_t prompt)
+{
+    const mgi_prefer_recipe *recipe = w->q->recipe;
+    mgi_preferred *p = w->out;
+    const bool made = prompt < w->before;
+    const int root = made || w->together ? 0 : (int)(prompt % w->ranks);
+    double scores[MGI_PREFER_FILMS_MAX];
+    char caption[MGI_CAPTION_SIZE];
+    mgen_status status = MGEN_OK;
+    tell(w, prompt, caption);
+    if (made && w->rank == 0)
+        status = read_row(w, prompt, scores);
+    else if (!made && (w->together || w->rank == root))
+        status = make_prompt(w, prompt, caption, scores);
+    MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
+    if (w->ranks > 1)
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, scores,
+                                recipe->films * (int64_t)sizeof *scores, root));
+    if (w->ranks > 1 && (made || !w->together))
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, p->latents + p->count * p->size,
+                                recipe->films * p->size, root));
+    if (!made)
+        add_row(w, scores);
+    for (int64_t i = 0; i < recipe->films; i++)
+        w->seen += scores[i];
+    w->made += recipe->films;
+    if (mgi_prefer_weigh(scores, recipe->films, p->preference + p->count))
+        add_prompt(w, prompt, caption);
+    return MGEN_OK;
+}
+
+/* ---- the cache ------------------------------------------------------------------------------------ */
 
 enum { LATENTS, PREFERENCES, PROMPTS, PARTS };
 _Static_assert((int)PARTS <= (int)MGI_KEPT_PARTS_MAX, "they can be kept");
@@ -270,10 +340,12 @@ static mgen_status take_kept(work *w)
     if (prompts)
         mgi_log(w->ctx, MGEN_LOG_INFO, "%lld films, made and judged before, are learnt from",
                 (long long)p->count);
+    if (prompts && w->cache)
+        mgi_path_discard(w->rows_path);
     return MGEN_OK;
 }
 
-static void keep(const work *w)
+static void keep(work *w)
 {
     mgi_st_source parts[PARTS];
     parts_of(w, w->out->count / w->q->recipe->films, parts);
@@ -281,6 +353,8 @@ static void keep(const work *w)
                        NULL) != MGEN_OK)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the films that were made are not kept",
                 w->cache->error_text);
+    else
+        mgi_row_file_close(w->ctx, &w->rows, true);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */
@@ -314,6 +388,7 @@ static mgen_status make_room(work *w)
 static mgen_status make_all(work *w)
 {
     const int64_t prompts = w->q->recipe->prompts;
+    MGI_TRY(open_rows(w));
     for (int64_t i = 0; i < prompts; i++) {
         mgen_status status = take_prompt(w, i);
         if (status == MGEN_OK)
@@ -335,7 +410,7 @@ static mgen_status make_all(work *w)
 
 mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *q, mgi_preferred *out)
 {
-    work w = {.ctx = ctx, .q = q, .out = out, .ranks = 1};
+    work w = {.ctx = ctx, .q = q, .out = out, .rows.file.fd = -1, .ranks = 1};
     memset(out, 0, sizeof *out);
     if (q->ranks) {
         w.rank = mgi_comm_rank(q->ranks);
@@ -350,6 +425,8 @@ mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *q, mgi_
         status = take_kept(&w);
     if (status == MGEN_OK && !out->count)
         status = make_all(&w);
+    mgi_row_file_close(ctx, &w.rows, false);
+    mgi_free(ctx, w.row);
     mgi_free(ctx, w.pixels);
     mgi_free(ctx, w.prompts);
     mgi_context_free(w.cache);

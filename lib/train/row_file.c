@@ -78,9 +78,8 @@ static mgen_status read_file(mgen_context *ctx, mgi_row_file *f, int64_t most)
 
 void mgi_row_file_warn(mgen_context *ctx, const mgen_context *own, const char *what)
 {
-    mgi_log(ctx, MGEN_LOG_WARN,
-            "if this is ended before all %s are encoded, that will begin anew: %.700s", what,
-            own->error_text);
+    mgi_log(ctx, MGEN_LOG_WARN, "if this is ended before all %s, that will begin anew: %.700s",
+            what, own->error_text);
 }
 
 mgen_status mgi_row_file_open(mgen_context *ctx, mgen_context *own, const char *dir,

@@ -18,7 +18,7 @@ typedef struct mgi_row_file {
 
 /* `dir` is made if it is missing. key: what rows are of; a file of other ones, or of another size, begins anew. out->rows: of at
  * most `most`, which can be read. `own`: a context for failures, such as that another process or context has it, or that a disk is full: they are told
- * in the log of ctx, and out->reader is NULL. NO_MEMORY, LIMIT. `what` (plural): what is made. */
+ * in the log of ctx, and out->reader is NULL. NO_MEMORY, LIMIT. `what`: "clips are encoded". */
 mgen_status mgi_row_file_open(mgen_context *ctx, mgen_context *own, const char *dir,
                               const char *path, uint64_t key, int64_t size, int64_t most,
                               const char *what, mgi_row_file *out);

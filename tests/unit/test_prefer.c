@@ -432,12 +432,13 @@ static bool same_films(const mgi_preferred *p)
 }
 
 static int made_prompts;
+static bool stopped; /* once films of one prompt are made */
 
 static int32_t count_made(void *user, const char *what, uint64_t done, uint64_t total)
 {
     (void)user, (void)done, (void)total;
     made_prompts += !strcmp(what, "making films");
-    return 0;
+    return stopped && made_prompts == 1;
 }
 
 /* The same films; how many prompts' had to be made. */
@@ -456,6 +457,18 @@ static int prompts_made(const char *cache)
     return made_prompts;
 }
 
+/* The films of one prompt are made, and kept. */
+static void make_one(const char *cache)
+{
+    mgi_preferred p;
+    made_prompts = 0;
+    stopped = true;
+    ctx->progress = count_made;
+    assert_int_equal(make_shipped(ctx, NULL, cache, &p), MGEN_E_CANCELLED);
+    ctx->progress = NULL;
+    stopped = false;
+}
+
 /* The file in the cache, of which there is one. */
 static void kept_file(const char *cache, char path[600])
 {
@@ -471,14 +484,19 @@ static void kept_file(const char *cache, char path[600])
     assert_int_equal(found, 1);
 }
 
-/* They are made once, and again by another model, or where what was kept is damaged. */
+/* They are made once, though in two goes, and again by another model, or where what was kept is damaged. */
 static void test_kept(void **state)
 {
     char cache[400], path[600];
     (void)state;
     snprintf(cache, sizeof cache, "%s/cache", folder);
-    assert_int_equal(prompts_made(cache), MADE / EACH);
+    make_one(cache);
     kept_file(cache, path);
+    assert_non_null(strstr(path, ".rows"));
+    assert_int_equal(prompts_made(cache), MADE / EACH);
+    assert_non_null(strstr(logged, "films of 1 of 2 prompts have been made before"));
+    kept_file(cache, path);
+    assert_non_null(strstr(path, ".safetensors"));
     assert_int_equal(prompts_made(cache), 0);
     assert_non_null(strstr(logged, "made and judged before"));
     FILE *f = fopen(path, "r+b");
@@ -526,14 +544,18 @@ static void *make_together(void *arg)
     return NULL;
 }
 
-/* Made, and then from the cache of the first of them. */
+/* Made, and then from the cache of the first of them, all and in part. */
 static void test_ranks(void **state)
 {
     together rank[2];
     mgi_comm_group *group;
     char cache[2][400];
     (void)state;
-    for (int kept = 0; kept < 2; kept++) {
+    for (int kept = 0; kept < 3; kept++) {
+        if (kept == 2) {
+            assert_int_equal(remove_all(cache[0]), 0);
+            make_one(cache[0]);
+        }
         OK(mgi_comm_group_create(ctx, 2, 60000, &group));
         for (int i = 0; i < 2; i++) {
             snprintf(cache[i], sizeof cache[i], "%s/%s", folder, i ? "none" : "cache");
