@@ -37,7 +37,7 @@ static int64_t clip_of(const struct mgi_stage_run *run, int64_t i, uint32_t lots
     mgi_philox(run->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + run->now.first + (uint64_t)i,
                pick);
     int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
-    assert_memory_equal(run->now.latents + i * l->size, l->values + clip * l->step,
+    assert_memory_equal(run->now.latents + i * l->size, l->rows.values + clip * l->step,
                         (size_t)l->size * sizeof(float));
     lots[0] = pick[2];
     lots[1] = pick[3];
