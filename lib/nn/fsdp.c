@@ -75,7 +75,7 @@ static bool lies_there(const mgi_range *r, int64_t unit, bool lasting)
 
 static int32_t dtype_of(const mgi_range *r)
 {
-    return r->compute ? r->compute->dtype : MGK_F32;
+    return (r->compute ? r->compute : r->value)->dtype;
 }
 
 /* Elements from byte `at` on of a buffer. */

@@ -57,6 +57,7 @@ typedef struct mgi_param {
 typedef struct mgi_range {
     int64_t unit;
     bool operand, lasting;
+    bool narrow;         /* of a module that is held for inference: its values are bf16 */
     bool partial;        /* gradients are partial sums over the TP group (SP) */
     int64_t size, share; /* elements of all parameters; of each rank, a multiple of 32 */
     mgi_tensor *value, *compute, *m, *v, *ema, *grad; /* flat; the parameters' are parts of them */

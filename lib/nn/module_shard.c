@@ -87,16 +87,21 @@ static mgen_status part(const mgi_module *m, const mgi_param *p, mgi_tensor *of,
     return mgi_tensor_rows(of, c.from < c.to ? first : 0, c.to - c.from, out);
 }
 
-static bool alike(const mgi_range *r, const mgi_param *p)
+static bool narrow(const mgi_module *m, const mgi_param *p)
+{
+    return p->narrow && m->hold != MGI_HOLD_F32;
+}
+
+static bool alike(const mgi_module *m, const mgi_range *r, const mgi_param *p)
 {
     return r->unit == p->unit && r->operand == p->operand && r->lasting == p->lasting &&
-           r->partial == ((p->partial & MGI_PARTIAL_SP) != 0);
+           r->narrow == narrow(m, p) && r->partial == ((p->partial & MGI_PARTIAL_SP) != 0);
 }
 
 static void lay_out(mgi_module *m, mgi_param *p)
 {
     int64_t i = 0;
-    while (i < m->range_count && !alike(&m->ranges[i], p))
+    while (i < m->range_count && !alike(m, &m->ranges[i], p))
         i++;
     mgi_range *r = &m->ranges[i];
     if (i == m->range_count) {
@@ -104,6 +109,7 @@ static void lay_out(mgi_module *m, mgi_param *p)
         *r = (mgi_range){.unit = p->unit,
                          .operand = p->operand,
                          .lasting = p->lasting,
+                         .narrow = narrow(m, p),
                          .partial = (p->partial & MGI_PARTIAL_SP) != 0};
     }
     p->range = i;
@@ -120,7 +126,7 @@ static mgen_status divide(mgi_module *m)
     for (int64_t i = 0; i < m->range_count; i++) {
         mgi_range *r = &m->ranges[i];
         r->share = (r->size + block - 1) / block * ALIGN;
-        MGI_TRY(flat(m, MGI_MEM_PARAMETER, MGK_F32, r->share, &r->value));
+        MGI_TRY(flat(m, MGI_MEM_PARAMETER, r->narrow ? MGK_BF16 : MGK_F32, r->share, &r->value));
         MGI_TRY(mgi_module_fill(m, r->value, 0.0f));
     }
     for (int64_t k = 0; k < m->count; k++)
@@ -159,7 +165,7 @@ mgen_status mgi_shard_compute(mgi_module *m)
         mgi_range *r = &m->ranges[i];
         mgi_tensor_release(r->compute);
         r->compute = NULL;
-        if (r->operand && m->dtype != MGK_F32)
+        if (r->operand && m->dtype != r->value->dtype)
             MGI_TRY(flat(m, MGI_MEM_COMPUTE, m->dtype, r->share, &r->compute));
     }
     for (int64_t k = 0; k < m->count; k++) {

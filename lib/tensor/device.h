@@ -142,6 +142,14 @@ static inline int mgi_device_kind(mgi_device *dev, int kind)
     return before;
 }
 
+/* Networks that are made from now on are held as MGI_HOLD_* says; returns how until now. */
+static inline int mgi_device_hold(mgi_device *dev, int hold)
+{
+    int before = dev->hold;
+    dev->hold = hold;
+    return before;
+}
+
 /* bytes of uninitialised device memory, 64-byte aligned. NO_MEMORY, LIMIT. */
 mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out);
 /* The block is handed out again when each stream has done its last work with it. Takes `held` itself, which

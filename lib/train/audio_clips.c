@@ -168,6 +168,8 @@ static uint64_t key_of(const work *w)
                                 (uint64_t)w->q->codec->module.dtype};
     const char *kernels = w->ctx->device->kernels_text;
     uint64_t hash = mgi_hash64(numbers, sizeof numbers, 2);
+    if (c->features && w->q->vision->module.hold != MGI_HOLD_F32)
+        hash = mgi_hash64(&w->q->vision->module.hold, sizeof w->q->vision->module.hold, hash);
     if (c->dataset->kind == MGI_DATASET_FOLDER) /* whose films are the same at any rate */
         hash = mgi_hash64(&c->fps, sizeof c->fps, hash);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;

@@ -58,7 +58,7 @@ static mgen_status take_part(struct mgi_stage_run *r, mgi_module *m, bool frozen
         MGI_TRY(mgi_module_train(m));
         r->trained[r->trained_count++] = m;
     }
-    return mgi_module_compute(m, r->stage.dtype);
+    return mgi_stage_compute(&r->stage, m);
 }
 
 static mgen_status open_text(struct mgi_stage_run *r)
@@ -76,8 +76,10 @@ static mgen_status open_text(struct mgi_stage_run *r)
         MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? text_name : recipe->from);
-        MGI_TRY(mgi_stage_needs(r->ctx, s,
-                                mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, &hash)));
+        const int before = mgi_device_hold(r->ctx->device, recipe->hold);
+        mgen_status status = mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, &hash);
+        mgi_device_hold(r->ctx->device, before);
+        MGI_TRY(mgi_stage_needs(r->ctx, s, status));
         if (starts)
             MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_text, &e->config,
                                          &recipe->config));
@@ -131,7 +133,10 @@ static mgen_status open_vision(struct mgi_stage_run *r)
         MGI_TRY(mgi_module_random(&v->module, r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? vision_name : recipe->from);
-        MGI_TRY(mgi_stage_needs(r->ctx, s, mgi_clip_vision_open(r->ctx, r->dir, name, v, &hash)));
+        const int before = mgi_device_hold(r->ctx->device, recipe->hold);
+        mgen_status status = mgi_clip_vision_open(r->ctx, r->dir, name, v, &hash);
+        mgi_device_hold(r->ctx->device, before);
+        MGI_TRY(mgi_stage_needs(r->ctx, s, status));
         if (starts)
             MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_vision, &v->config,
                                          &recipe->config));

@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "task/generate.h"
+#include "train/stage.h"
 
 #include <string.h>
 
@@ -16,7 +17,7 @@ void mgi_back_finish(mgi_back *b)
 }
 
 static mgen_status open_text(mgen_context *ctx, const char *dir, const mgi_pipeline_file *p,
-                             int role, int32_t dtype, mgi_back *out)
+                             int role, const mgi_stage *stage, mgi_back *out)
 {
     uint64_t hash = 0;
     if (!out->editor.config.video.text[role])
@@ -26,26 +27,30 @@ static mgen_status open_text(mgen_context *ctx, const char *dir, const mgi_pipel
                         "the editor of \"back_from\" reads the text of role %s, of which "
                         "pipeline.json names no encoder",
                         mgi_role_title[role]);
-    MGI_TRY(mgi_text_encoder_open(ctx, dir, p->text[role], &out->text[role], &hash));
+    const int before = mgi_device_hold(ctx->device, stage->text[role].hold);
+    mgen_status status = mgi_text_encoder_open(ctx, dir, p->text[role], &out->text[role], &hash);
+    mgi_device_hold(ctx->device, before);
+    MGI_TRY(status);
+    if (stage->text[role].hold != MGI_HOLD_F32)
+        hash = mgi_hash64(&stage->text[role].hold, sizeof stage->text[role].hold, hash);
     out->hash = mgi_hash64(&hash, sizeof hash, out->hash);
     out->networks.text[role] = &out->text[role];
-    return mgi_module_compute(mgi_text_module(&out->text[role]), dtype);
+    return mgi_stage_compute(stage, mgi_text_module(&out->text[role]));
 }
 
-mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const char *name,
-                          const mgi_pipeline_file *pipeline, const mgi_tae *tae, int32_t dtype,
-                          int64_t steps, mgi_back *out)
+mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const mgi_stage *stage,
+                          const mgi_pipeline_file *pipeline, const mgi_tae *tae, mgi_back *out)
 {
     uint64_t hash;
     memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_editor_open(ctx, dir, name, &out->editor, &hash));
-    out->hash = mgi_hash64(&steps, sizeof steps, hash);
-    out->steps = steps;
+    MGI_TRY(mgi_editor_open(ctx, dir, stage->back_from, &out->editor, &hash));
+    out->steps = stage->back_steps;
+    out->hash = mgi_hash64(&out->steps, sizeof out->steps, hash);
     out->networks =
         (mgi_networks){.tae = tae, .video = &out->editor.video, .editor = &out->editor.config};
-    mgen_status status = mgi_module_compute(&out->editor.video.module, dtype);
+    mgen_status status = mgi_module_compute(&out->editor.video.module, stage->dtype);
     for (int i = 0; i < MGI_ROLES && status == MGEN_OK; i++)
-        status = open_text(ctx, dir, pipeline, i, dtype, out);
+        status = open_text(ctx, dir, pipeline, i, stage, out);
     if (status != MGEN_OK)
         mgi_back_finish(out);
     return status;

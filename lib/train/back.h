@@ -6,6 +6,7 @@
 
 #include "task/pipeline.h"
 #include "train/edits.h"
+#include "train/recipe.h"
 
 typedef struct mgi_back {
     mgi_editor editor;
@@ -16,10 +17,10 @@ typedef struct mgi_back {
     int64_t made, kept;               /* films so far */
 } mgi_back;
 
-/* The editor `name` of a folder, with the encoders that its pipeline names; products in `dtype`. The TAE must stay. */
-mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const char *name,
-                          const mgi_pipeline_file *pipeline, const mgi_tae *tae, int32_t dtype,
-                          int64_t steps, mgi_back *out);
+/* The editor of a stage's `back_from` in a folder, with the encoders that its pipeline names, held as the stage's own of
+ * their roles; products in the stage's dtype. The TAE must stay. */
+mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const mgi_stage *stage,
+                          const mgi_pipeline_file *pipeline, const mgi_tae *tae, mgi_back *out);
 void mgi_back_finish(mgi_back *back); /* zero is fine */
 
 /* Of a sample of the kind MGI_EDITS_BACK that is drawn: the film that is to be edited becomes the editor's, if that is

@@ -124,6 +124,13 @@ static void put_audio_codec(mgi_json_writer *w, const mgi_stage *s)
     }
 }
 
+/* Of an encoder; f32, as before there was a choice, is not said. */
+static void put_hold(mgi_json_writer *w, const char *key, int32_t hold)
+{
+    if (hold != MGI_HOLD_F32)
+        mgi_json_put_string(w, key, "bf16");
+}
+
 static void put_texts(mgi_json_writer *w, const mgi_stage *s)
 {
     for (int i = 0; i < MGI_ROLES; i++) {
@@ -134,6 +141,7 @@ static void put_texts(mgi_json_writer *w, const mgi_stage *s)
         mgi_json_put_string(w, "name", t->name);
         mgi_json_put_string(w, "from", t->from);
         mgi_json_put_bool(w, "frozen", t->frozen);
+        put_hold(w, "precision", t->hold);
         mgi_json_put_string(w, "kind", mgi_text_kind(&t->config));
         mgi_text_config_write(w, &t->config);
         mgi_json_close(w, '}');
@@ -225,6 +233,7 @@ static void put_vision(mgi_json_writer *w, const mgi_vision_recipe *v)
 {
     mgi_json_put_string(w, "vision_from", v->from);
     mgi_json_put_bool(w, "vision_frozen", v->frozen);
+    put_hold(w, "vision_precision", v->hold);
     mgi_json_open(w, "vision", '{');
     mgi_clip_vision_config_write(w, &v->config);
     mgi_json_close(w, '}');

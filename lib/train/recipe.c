@@ -355,16 +355,17 @@ static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_st
 /* A new encoder, or a model that is there already. */
 static mgen_status read_text_encoder(mgen_context *ctx, const mgi_json *o, mgi_text_recipe *r)
 {
-    static const char *const keys[] = {"kind", "config", "from", "frozen", NULL};
+    static const char *const keys[] = {"kind", "config", "from", "frozen", "precision", NULL};
     static const char *const new_keys[] = {"kind", "config", NULL};
-    static const char *const from_keys[] = {"from", "frozen", NULL};
+    static const char *const from_keys[] = {"from", "frozen", "precision", NULL};
     bool from = mgi_json_find(o, "from") != NULL;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
+    MGI_TRY(mgi_recipe_hold(ctx, o, r->frozen, &r->hold));
     MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
     if (!from)
         return mgi_text_config_read(ctx, o, &r->config);
     MGI_TRY(mgi_recipe_name(ctx, o, "from", true, r->from));
-    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
     if (!r->from[0])
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"from\" is empty; it names a model of the folder");
     if (r->frozen)

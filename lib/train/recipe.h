@@ -84,6 +84,7 @@ typedef struct mgi_text_recipe {
     char name[64]; /* of the model that it becomes; "": there is none */
     char from[64]; /* a model of the same folder to start from; "" = random, by the configuration */
     bool frozen;   /* as it is in `from`, which is its name too */
+    int32_t hold;  /* of a frozen one: MGI_HOLD_F32, which runs in the stage's dtype, or BF16 */
     mgi_text_config config;
 } mgi_text_recipe;
 
@@ -107,6 +108,7 @@ typedef struct mgi_audio_codec_recipe {
 typedef struct mgi_vision_recipe {
     char from[64];   /* a model of the same folder; "" = random, by the configuration */
     bool frozen;     /* as it is in `from` */
+    int32_t hold;    /* as a text encoder's */
     double lr_scale; /* factor on the learning rate; a personalizer's */
     mgi_clip_vision_config config;
 } mgi_vision_recipe;

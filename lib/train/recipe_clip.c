@@ -60,6 +60,7 @@ mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
     static const char *const learn[] = {[MGI_LEARN_POSITIONS_AND_BIASES] = "positions_and_biases",
                                         [MGI_LEARN_TEXT] = "text",
                                         [MGI_LEARN_ALL] = "all"};
+    static const char *const not_here[] = {"frozen", "precision"};
     mgi_text_recipe *text = &s->text[MGI_ROLE_METACLIP];
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
@@ -75,9 +76,12 @@ mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"text\"");
     MGI_TRY(mgi_recipe_object(ctx, o, "vision", &part));
-    if (mgi_json_find(part, "frozen"))
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"vision\" has \"frozen\"; here \"learn\" says what learns");
+    for (int i = 0; i < 2; i++)
+        if (mgi_json_find(part, not_here[i]))
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"vision\" has \"%s\"; here \"learn\" says what learns, and all is "
+                            "held in f32",
+                            not_here[i]);
     status = mgi_recipe_vision(ctx, part, false, &s->vision);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"vision\"");

@@ -17,6 +17,8 @@ mgen_status mgi_recipe_common(mgen_context *ctx, const mgi_json *o, const char *
 mgen_status mgi_recipe_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 /* Of them, those that leave out what is seen, too: an editor's film, a personalizer's photo. */
 mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
+/* "precision" of an encoder: how it is held while others learn. CORRUPT unless it is frozen. */
+mgen_status mgi_recipe_hold(mgen_context *ctx, const mgi_json *o, bool frozen, int32_t *hold);
 /* An image encoder; `scaled`: that may learn at a rate of its own. */
 mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r);

@@ -4,15 +4,29 @@
 
 #include <string.h>
 
+mgen_status mgi_recipe_hold(mgen_context *ctx, const mgi_json *o, bool frozen, int32_t *hold)
+{
+    static const char *const held[] = {[MGI_HOLD_F32] = "f32", [MGI_HOLD_BF16] = "bf16"};
+    MGI_TRY(mgi_json_get_choice(ctx, o, "precision", held, 2, hold));
+    return frozen || !mgi_json_find(o, "precision")
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "\"precision\" stands without \"frozen\": what learns is held in f32; "
+                          "leave it out, or make the encoder \"frozen\"");
+}
+
 mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r)
 {
-    const char *const keys[] = {"config", "from", "frozen", scaled ? "lr_scale" : NULL, NULL};
-    const char *const new_keys[] = {"config", scaled ? "lr_scale" : NULL, NULL};
-    const char *const from_keys[] = {"from", "frozen", scaled ? "lr_scale" : NULL, NULL};
+    const char *const more = scaled ? "lr_scale" : NULL;
+    const char *const keys[] = {"config", "from", "frozen", "precision", more, NULL};
+    const char *const new_keys[] = {"config", more, NULL};
+    const char *const from_keys[] = {"from", "frozen", "precision", more, NULL};
     bool from = mgi_json_find(o, "from") != NULL;
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
+    MGI_TRY(mgi_recipe_hold(ctx, o, r->frozen, &r->hold));
     MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
     r->lr_scale = 1.0;
     MGI_TRY(mgi_json_get_real(ctx, o, "lr_scale", false, 1e-6, 1e3, &r->lr_scale));
@@ -21,7 +35,6 @@ mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
         return mgi_clip_vision_config_read(ctx, part, &r->config);
     }
     MGI_TRY(mgi_recipe_name(ctx, o, "from", true, r->from));
-    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
     if (r->frozen && mgi_json_find(o, "lr_scale"))
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"lr_scale\" stands beside \"frozen\": what is frozen has no rate");

@@ -283,6 +283,11 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
                : status;
 }
 
+mgen_status mgi_stage_compute(const mgi_stage *stage, mgi_module *m)
+{
+    return m->hold == MGI_HOLD_F32 ? mgi_module_compute(m, stage->dtype) : MGEN_OK;
+}
+
 int64_t mgi_stage_held(const mgi_stage *stage)
 {
     if (!stage->validate_every || stage->validate_clips)

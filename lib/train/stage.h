@@ -79,6 +79,9 @@ mgen_status mgi_stage_check_films(mgen_context *ctx, const mgi_stage *stage, con
 /* A missing model is the caller's mistake in the order of stages. */
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
 
+/* Products in the stage's dtype; what is held for inference runs as it is held. */
+mgen_status mgi_stage_compute(const mgi_stage *stage, mgi_module *m);
+
 /* STATE, with where they differ, unless the configuration that `file` has of what the stage starts from is its own. */
 mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char *file,
                            mgi_config_writer *write, const void *theirs, const void *ours);

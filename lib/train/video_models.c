@@ -363,8 +363,10 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
         MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
-        MGI_TRY(mgi_stage_needs(r->ctx, s,
-                                mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash)));
+        const int before = mgi_device_hold(r->ctx->device, recipe->hold);
+        mgen_status status = mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash);
+        mgi_device_hold(r->ctx->device, before);
+        MGI_TRY(mgi_stage_needs(r->ctx, s, status));
         if (starts) {
             MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_text, &e->config,
                                          &recipe->config));
@@ -388,7 +390,7 @@ static mgen_status open_text(struct mgi_stage_run *r, int role)
         MGI_TRY(mgi_module_train(mgi_text_module(e)));
         r->trained[r->trained_count++] = mgi_text_module(e);
     }
-    return mgi_module_compute(mgi_text_module(e), r->stage.dtype);
+    return mgi_stage_compute(&r->stage, mgi_text_module(e));
 }
 
 static mgen_status open_texts(struct mgi_stage_run *r)
@@ -433,7 +435,10 @@ static mgen_status make_vision(struct mgi_stage_run *r, uint64_t *hash)
         MGI_TRY(mgi_clip_vision_init(&r->vision, r->ctx, &recipe->config));
         return mgi_module_random(&r->vision.module, r->seed);
     }
-    MGI_TRY(mgi_clip_vision_open(r->ctx, r->dir, name, &r->vision, hash));
+    const int before = mgi_device_hold(r->ctx->device, recipe->hold);
+    mgen_status status = mgi_clip_vision_open(r->ctx, r->dir, name, &r->vision, hash);
+    mgi_device_hold(r->ctx->device, before);
+    MGI_TRY(status);
     if (!named)
         MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_vision, &r->vision.config,
                                      &recipe->config));
@@ -458,7 +463,7 @@ static mgen_status open_vision(struct mgi_stage_run *r)
         MGI_TRY(mgi_module_train(m));
         r->trained[r->trained_count++] = m;
     }
-    return mgi_module_compute(m, r->stage.dtype);
+    return mgi_stage_compute(&r->stage, m);
 }
 
 /* Of the sharded modules in the order in which they run. */
@@ -503,9 +508,7 @@ static mgen_status open_back(struct mgi_stage_run *r)
     if (!s->back_from[0])
         return MGEN_OK;
     MGI_TRY(read_pipeline(r, &p));
-    MGI_TRY(mgi_stage_needs(r->ctx, s,
-                            mgi_back_open(r->ctx, r->dir, s->back_from, &p, &r->tae, s->dtype,
-                                          s->back_steps, &r->back)));
+    MGI_TRY(mgi_stage_needs(r->ctx, s, mgi_back_open(r->ctx, r->dir, s, &p, &r->tae, &r->back)));
     r->edits.back = &r->back;
     r->parent = mgi_hash64(&r->back.hash, sizeof r->back.hash, r->parent);
     return MGEN_OK;

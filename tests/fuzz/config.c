@@ -292,8 +292,8 @@ static const fuzz_seed recipes[] = {
              "\"alpha\": "
              "2}, \"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": "
              "{\"ul2\": "
-             "{\"from\": \"ul2\", \"frozen\": true}}, \"video_model\": {\"preset\": \"toybox\"}, "
-             "\"optimizer\": {\"lr\": 0.001}}]}"},
+             "{\"from\": \"ul2\", \"frozen\": true, \"precision\": \"bf16\"}}, \"video_model\": "
+             "{\"preset\": \"toybox\"}, \"optimizer\": {\"lr\": 0.001}}]}"},
     {.file = "examples/models/toybox/recipe.json"},
     {.file = "examples/models/toybox/recipe_gpu.json"},
     {.file = "examples/models/toybox/recipe_rewrite.json"},

@@ -56,7 +56,8 @@ static void open_back(const models *m, int64_t steps, mgi_back *out)
 {
     mgi_pipeline_file p;
     OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
-    OK(mgi_back_open(ctx, folder, "maker_editor", &p, &m->tae, MGK_F32, steps, out));
+    const mgi_stage s = {.back_from = "maker_editor", .back_steps = steps, .dtype = MGK_F32};
+    OK(mgi_back_open(ctx, folder, &s, &p, &m->tae, out));
 }
 
 /* An edit that is undone; of its films, the one before is what the editor makes by the instruction, or the true one. *kept:
