@@ -130,6 +130,14 @@ static void tokenizer_finish(mgi_text_encoder *e, mgen_context *ctx)
     e->own = NULL;
 }
 
+mgen_status mgi_text_encoder_network(mgi_text_encoder *e, mgen_context *ctx,
+                                     const mgi_text_config *config, const mgi_mesh *mesh)
+{
+    memset(e, 0, sizeof *e);
+    e->config = *config;
+    return network_init(e, ctx, mesh);
+}
+
 static mgen_status fits(mgen_context *shapes, const void *config, const void *model)
 {
     const mgi_model_file *file = model;
@@ -173,6 +181,23 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
     ctx->device->hold = as->hold;
     MGI_TRY(network_init(e, ctx, NULL));
     return m->dtype == as->dtype ? MGEN_OK : mgi_module_compute(mgi_text_module(e), as->dtype);
+}
+
+mgen_status mgi_text_encoder_config(mgen_context *ctx, const char *dir, const char *name,
+                                    mgi_text_config *out)
+{
+    char file[MGI_NAME_MAX + 1];
+    mgi_json *root;
+    uint64_t unused = 0;
+    if (mgi_model_is_folder(ctx, dir, name))
+        return mgi_hf_text_encoder_config(ctx, dir, name, out);
+    snprintf(file, sizeof file, "%.240s.json", name);
+    MGI_TRY(mgi_model_json(ctx, dir, file, &root, &unused));
+    mgen_status status = root->kind == MGI_JSON_OBJECT
+                             ? mgi_text_config_read(ctx, root, out)
+                             : mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
+    mgi_json_free(ctx, root);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", file);
 }
 
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,

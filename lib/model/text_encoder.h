@@ -35,6 +35,12 @@ const char *mgi_text_kind(const mgi_text_config *config);
  * parameters are sharded, which must stay, or NULL. */
 mgen_status mgi_text_encoder_init(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
                                   const mgi_text_config *config, const mgi_mesh *mesh);
+/* The network alone, without values and tokenizer. */
+mgen_status mgi_text_encoder_network(mgi_text_encoder *e, mgen_context *ctx,
+                                     const mgi_text_config *config, const mgi_mesh *mesh);
+/* The configuration of one that a folder has, of which weights and tokenizer need not be there. NOT_FOUND. */
+mgen_status mgi_text_encoder_config(mgen_context *ctx, const char *dir, const char *name,
+                                    mgi_text_config *out);
 /* Such a network again, without values, on another context; the tokenizer stays that of `of`. */
 mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
                                     const mgi_text_encoder *of);

@@ -249,6 +249,16 @@ static mgen_status read_config(mgen_context *ctx, const char *dir, mgi_text_conf
     return status;
 }
 
+mgen_status mgi_hf_text_encoder_config(mgen_context *ctx, const char *dir, const char *name,
+                                       mgi_text_config *out)
+{
+    char folder[MGI_PATH_MAX + 1];
+    uint64_t unused = 0;
+    MGI_TRY(mgi_folder_in(ctx, dir, name, folder, sizeof folder));
+    mgen_status status = read_config(ctx, folder, out, &unused);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", folder);
+}
+
 static mgen_status init(mgen_context *ctx, const char *dir, const mgi_text_config *config,
                         const mgi_mesh *mesh, mgi_text_encoder *out)
 {

@@ -11,6 +11,9 @@
 mgen_status mgi_hf_text_config_read(mgen_context *ctx, const mgi_json *root, bool bytes,
                                     mgi_text_config *out);
 
+/* Of the folder `dir`/`name`: config.json alone, with what tells ByT5 from T5. */
+mgen_status mgi_hf_text_encoder_config(mgen_context *ctx, const char *dir, const char *name,
+                                       mgi_text_config *out);
 /* config.json, the weights (io/safetensors_set.h) and the tokenizer's files of the folder `dir`/`name`. Decoders and
  * towers for pictures are passed over; every other tensor must be the encoder's. Saved, its tokenizer's files get
  * `name` before theirs. pooled: with CLIP's projection of the vectors of texts, where there is one. */

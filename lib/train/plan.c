@@ -2,15 +2,40 @@
 #include "train/plan.h"
 
 #include "dist/collective.h"
+#include "dist/sharding_plan.h"
 #include "nn/partial.h"
 #include "train/data_parallel.h"
 #include "train/optimizer.h"
 
 #include "kernels/loss/loss.h"
 
+/* A training step under way. */
+typedef struct step {
+    mgi_text_encoder text[MGI_ROLES]; /* that are frozen, and known */
+    mgi_vt before, vt;                /* before: where preferences are learnt */
+    mgi_adapter adapter;              /* or nothing */
+    mgi_module *module;               /* that learns */
+    mgi_optimizer optimizer;
+    mgi_data_parallel parallel;
+    mgi_run run;
+} step;
+
+/* `n` tokens of a role: what its encoder makes of them, or what is given. An encoder has no more than it takes. */
+static T *make_role(step *s, const mgi_plan_request *r, int role, int64_t n)
+{
+    mgi_run *run = &s->run;
+    const mgi_text_encoder *e = &s->text[role];
+    if (!r->text[role])
+        return mgi_new(run, r->dtype, MGI_DIMS(r->batch, n, r->config.text[role]));
+    const int64_t most = mgi_text_tokens_max(e), tokens = n < most ? n : most;
+    T *ids = mgi_new(run, MGK_I32, MGI_DIMS(r->batch, tokens));
+    T *mask = mgi_new(run, MGK_U8, MGI_DIMS(r->batch, tokens));
+    return run->status == MGEN_OK ? mgi_text_encoder_forward(run, e, ids, mask) : NULL;
+}
+
 /* Of the tokens UL2 has two shares and the others one each, of those encoders that are there: with all three half is UL2's. The
  * first of them has what is left over, too. */
-static void make_text(mgi_run *run, const mgi_plan_request *r, mgi_vt_text *text)
+static void make_text(step *s, const mgi_plan_request *r, mgi_vt_text *text)
 {
     int64_t shares = 0, left = r->text_tokens;
     *text = (mgi_vt_text){{NULL}, {NULL}};
@@ -24,7 +49,7 @@ static void make_text(mgi_run *run, const mgi_plan_request *r, mgi_vt_text *text
         int64_t n = before ? r->text_tokens / shares : left;
         left -= n;
         if (n)
-            text->x[i] = mgi_new(run, r->dtype, MGI_DIMS(r->batch, n, r->config.text[i]));
+            text->x[i] = make_role(s, r, (int)i, n);
     }
 }
 
@@ -33,16 +58,6 @@ static void at(const mgi_plan_walk *w, mgi_run *run, int moment)
     if (w->moment)
         w->moment(w->user, run, moment);
 }
-
-/* A training step under way. */
-typedef struct step {
-    mgi_vt before, vt;   /* before: where preferences are learnt */
-    mgi_adapter adapter; /* or nothing */
-    mgi_module *module;  /* that learns */
-    mgi_optimizer optimizer;
-    mgi_data_parallel parallel;
-    mgi_run run;
-} step;
 
 static mgen_status check_ranks(mgen_context *ctx, const mgi_mesh *mesh)
 {
@@ -53,14 +68,35 @@ static mgen_status check_ranks(mgen_context *ctx, const mgi_mesh *mesh)
                           "\"shard\" 1");
 }
 
+/* As a stage makes them (train/video_models.c). */
+static mgen_status make_encoder(step *s, mgen_context *ctx, const mgi_plan_request *r,
+                                const mgi_mesh *mesh, int role)
+{
+    const bool divided = mgi_divided_by((mgi_component)role, MGI_BY_FSDP);
+    const int before = mgi_device_hold(ctx->device, r->hold[role]);
+    mgen_status status =
+        mgi_text_encoder_network(&s->text[role], ctx, r->text[role], divided ? mesh : NULL);
+    mgi_device_hold(ctx->device, before);
+    MGI_TRY(status);
+    return r->hold[role] == MGI_HOLD_F32
+               ? mgi_module_compute(mgi_text_module(&s->text[role]), r->dtype)
+               : MGEN_OK;
+}
+
 static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request *r,
                              const mgi_plan_walk *w)
 {
     static const mgi_optimizer_recipe recipe = {
         .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .clip = 1.0};
     mgi_comm *dp = w->mesh ? w->mesh->group[MGI_AXIS_DP] : NULL;
-    mgi_module *all[2];
+    mgi_module *all[MGI_ROLES + 2];
     int count = 0;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        if (!r->text[i])
+            continue;
+        MGI_TRY(make_encoder(s, ctx, r, w->mesh, i));
+        all[count++] = mgi_text_module(&s->text[i]);
+    }
     if (r->prefer) {
         MGI_TRY(mgi_vt_init_mesh(&s->before, ctx, &r->config, w->mesh));
         s->before.cp = r->cp;
@@ -101,6 +137,8 @@ static void step_finish(step *s)
     mgi_adapter_finish(&s->adapter);
     mgi_vt_finish(&s->vt);
     mgi_vt_finish(&s->before);
+    for (int i = 0; i < MGI_ROLES; i++)
+        mgi_text_encoder_finish(&s->text[i]);
 }
 
 static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, bool last,
@@ -115,7 +153,7 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     T *x = mgi_new(run, MGK_F32, 5, dims), *v = mgi_new(run, MGK_F32, 5, dims);
     T *t = mgi_new(run, MGK_F32, MGI_DIMS(r->batch));
     mgi_vt_text text;
-    make_text(run, r, &text);
+    make_text(s, r, &text);
     if (r->config.condition)
         text.condition = mgi_new(run, MGK_F32,
                                  MGI_DIMS(dims[0], dims[1], dims[2], dims[3], r->config.condition));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/plan_recipe.h"
 
+#include "core/quiet.h"
 #include "train/plan_stage.h"
 
 #include <stdio.h>
@@ -146,26 +147,72 @@ static int64_t photo_tokens(const mgi_stage *s)
     return c->patch ? mgi_clip_vision_token_count(c) : PHOTO_TOKENS;
 }
 
+/* A frozen text encoder whose configuration was found. */
+static bool known(const mgi_text_recipe *t)
+{
+    return t->frozen && (t->config.t5.dim || t->config.clip.dim);
+}
+
+/* Its configuration, if the recipe's folder has it. */
+static mgen_status find_encoder(mgen_context *ctx, const mgi_stage *s, int role, mgi_text_recipe *t)
+{
+    const int64_t width = transformer(s)->text[role];
+    mgi_message before;
+    mgi_quiet_begin(ctx, &before);
+    mgen_status status =
+        mgi_text_encoder_config(ctx, s->folder[0] ? s->folder : ".", t->from, &t->config);
+    mgi_quiet_end(ctx, &before, status == MGEN_OK || status == MGEN_E_NOT_FOUND);
+    if (status == MGEN_E_NOT_FOUND)
+        memset(&t->config, 0, sizeof t->config);
+    if (status != MGEN_OK)
+        return status == MGEN_E_NOT_FOUND ? MGEN_OK : status;
+    const int64_t dim = t->config.t5.dim ? t->config.t5.dim : t->config.clip.dim;
+    return !width || dim == width
+               ? MGEN_OK
+               : mgi_fail(
+                     ctx, MGEN_E_INVALID,
+                     "the text encoder \"%s\" is %lld wide, the model's stream of role %s %lld",
+                     t->from, (long long)dim, mgi_role_title[role], (long long)width);
+}
+
+static mgen_status find_encoders(mgen_context *ctx, mgi_stage *s, mgi_stage_plan *out)
+{
+    for (int i = 0; i < MGI_ROLES; i++) {
+        mgi_text_recipe *t = &s->text[i];
+        if (!t->frozen)
+            continue;
+        MGI_TRY(find_encoder(ctx, s, i, t));
+        strcpy(out->text[i], t->from);
+        out->counted[i] = known(t);
+    }
+    return MGEN_OK;
+}
+
 static mgi_mesh_request request_of(const mgi_stage *s, const mgi_recipe_machine *m, int gpus,
                                    const shape *x)
 {
     const bool sound = s->kind == MGI_STAGE_AUDIO;
-    return (mgi_mesh_request){.step = {.config = *transformer(s),
-                                       .latent_frames = x->frames,
-                                       .latent_height = x->rows,
-                                       .latent_width = x->columns,
-                                       .text_tokens = m->text_tokens ? m->text_tokens
-                                                      : sound        ? SOUND_TOKENS
-                                                                     : TEXT_TOKENS,
-                                       .reference_tokens = photo_tokens(s),
-                                       .recompute = m->recompute < 0 ? s->recompute : m->recompute,
-                                       .dtype = s->dtype,
-                                       .adapter = s->adapter.rank,
-                                       .prefer = s->prefer.on},
-                              .gpu = m->gpu,
-                              .gpus = gpus,
-                              .global_batch = x->batch,
-                              .any_cp = true};
+    mgi_mesh_request r = {.step = {.config = *transformer(s),
+                                   .latent_frames = x->frames,
+                                   .latent_height = x->rows,
+                                   .latent_width = x->columns,
+                                   .text_tokens = m->text_tokens ? m->text_tokens
+                                                  : sound        ? SOUND_TOKENS
+                                                                 : TEXT_TOKENS,
+                                   .reference_tokens = photo_tokens(s),
+                                   .recompute = m->recompute < 0 ? s->recompute : m->recompute,
+                                   .dtype = s->dtype,
+                                   .adapter = s->adapter.rank,
+                                   .prefer = s->prefer.on},
+                          .gpu = m->gpu,
+                          .gpus = gpus,
+                          .global_batch = x->batch,
+                          .any_cp = true};
+    for (int i = 0; i < MGI_ROLES; i++) {
+        r.step.text[i] = known(&s->text[i]) ? &s->text[i].config : NULL;
+        r.step.hold[i] = s->text[i].hold;
+    }
+    return r;
 }
 
 /* The samples of a pass: as many as are asked for, at the most, that the batch is a multiple of. */
@@ -398,7 +445,7 @@ static bool has_transformer(int32_t kind)
            kind == MGI_STAGE_EDITOR || kind == MGI_STAGE_PERSONALIZER || kind == MGI_STAGE_AUDIO;
 }
 
-static mgen_status plan_stage(mgen_context *ctx, const char *recipe, const mgi_stage *s,
+static mgen_status plan_stage(mgen_context *ctx, const char *recipe, mgi_stage *s,
                               const mgi_recipe_machine *m, mgi_stage_plan *out)
 {
     shapes all = {.count = 0};
@@ -415,6 +462,8 @@ static mgen_status plan_stage(mgen_context *ctx, const char *recipe, const mgi_s
             ctx, MGEN_E_INVALID,
             "it has no \"plan\" that says how many GPUs; give it one, or a number for all "
             "stages (--gpus)");
+    if (!walked)
+        MGI_TRY(find_encoders(ctx, s, out));
     if (walked && s->bucket_count)
         take_clip_buckets(s, &all);
     else

@@ -23,6 +23,8 @@ typedef struct mgi_stage_plan {
     int32_t kind; /* MGI_STAGE_* */
     bool planned; /* else `why` says why not */
     char why[MGI_STAGE_WHY];
+    char text[MGI_ROLES][64]; /* its frozen text encoders */
+    bool counted[MGI_ROLES];  /* they run in the step; else it is not known what they are */
     int gpus;
     int64_t parameters, tokens; /* tokens: of the longest sample */
     mgi_mesh_plan

@@ -41,6 +41,27 @@ static void print_stage(mgi_page *out, const mgi_stage_plan *p)
         short_number(p->samples, samples, sizeof samples), p->days, p->latent_bytes * 1e-9);
 }
 
+/* Frozen text encoders of which the recipe's folder does not tell what they are, each once. */
+static void print_not_counted(mgi_page *out, const mgi_stage_plan *list, int64_t count)
+{
+    const char *names[16]; /* further ones are left out */
+    int n = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int k = 0; k < MGI_ROLES; k++) {
+            const mgi_stage_plan *p = &list[i];
+            int at = 0;
+            while (at < n && strcmp(names[at], p->text[k]))
+                at++;
+            if (p->planned && p->text[k][0] && !p->counted[k] && at == n && n < 16)
+                names[n++] = p->text[k];
+        }
+    for (int i = 0; i < n; i++)
+        mgi_page_print(
+            out, "%s%s",
+            i ? ", " : "\nnot counted, as they are not in the recipe's folder: ", names[i]);
+    mgi_page_add(out, n ? "\n" : "");
+}
+
 mgen_status mgi_recipe_plan_table(mgen_context *ctx, const char *recipe, const mgi_gpu *gpu,
                                   const mgi_stage_plan *list, int64_t count, char **out)
 {
@@ -57,6 +78,7 @@ mgen_status mgi_recipe_plan_table(mgen_context *ctx, const char *recipe, const m
                    "fits", "s a step", "MFU", "steps", "samples", "days", "clips");
     for (int64_t i = 0; i < count; i++)
         print_stage(&p, &list[i]);
+    print_not_counted(&p, list, count);
     if (p.status == MGEN_OK)
         *out = p.text;
     else
@@ -96,6 +118,11 @@ static void put_stage(mgi_json_writer *w, const mgi_stage_plan *p)
     mgi_json_put_real(w, "days", p->days);
     mgi_json_put_real(w, "samples", p->samples);
     mgi_json_put_int(w, "latent_bytes", (int64_t)p->latent_bytes);
+    mgi_json_open(w, "text_encoders", '{'); /* the frozen ones, and whether they are counted */
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (p->text[i][0])
+            mgi_json_put_bool(w, mgi_role_key[i], p->counted[i]);
+    mgi_json_close(w, '}');
     mgi_json_close(w, '}');
 }
 

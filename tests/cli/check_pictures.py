@@ -161,8 +161,9 @@ def test_plan_of_a_stage(w):
     run = w.run("plan", "--recipe", path, "--stage", "sound_finetuned")
     expect(run, 0)
     lines = run.stdout.decode().splitlines()
-    assert lines[0].startswith(path) and "h100-80gb" in lines[0] and len(lines) == 5, lines
-    assert lines[-1].split()[:6] == ["sound_finetuned", "12.45", "750", "256", "64", "dp=64,cp=1,tp=1"], lines
+    assert lines[0].startswith(path) and "h100-80gb" in lines[0] and len(lines) == 7, lines
+    assert lines[-1] == "not counted, as they are not in the recipe's folder: t5", lines
+    assert lines[4].split()[:6] == ["sound_finetuned", "12.45", "750", "256", "64", "dp=64,cp=1,tp=1"], lines
     run = w.run("plan", "--recipe", path, "--stage", "sound_finetuned", "--gpus", "8", "--gpu", "h200-141gb", "--json")
     expect(run, 0)
     (s,) = json.loads(run.stdout)["stages"]

@@ -665,8 +665,31 @@ typedef struct taken {
     int64_t sent[MGI_AXES][MGI_COMM_OPS];
 } taken;
 
+/* Frozen text encoders, as wide as the streams of `tiny`: the first divided like the model and held in bf16, the second whole,
+ * in f32 with copies. */
+static const mgi_text_config encoders[] = {{.kind = MGI_TEXT_T5_SENTENCEPIECE,
+                                            .t5 = {.vocab = 64,
+                                                   .dim = 12,
+                                                   .layers = 3,
+                                                   .heads = 2,
+                                                   .head_dim = 8,
+                                                   .ff_dim = 20,
+                                                   .buckets = 8,
+                                                   .max_distance = 16,
+                                                   .tokens_max = 3,
+                                                   .eps = 1e-6f}},
+                                           {.kind = MGI_TEXT_CLIP_BPE,
+                                            .clip = {.vocab = 64,
+                                                     .dim = 8,
+                                                     .layers = 1,
+                                                     .heads = 2,
+                                                     .ff_dim = 12,
+                                                     .tokens_max = 9,
+                                                     .eps = 1e-5f}}};
+
 static mgi_mesh_shape shape;
 static const mgi_vt_config *config; /* of what is planned, and done */
+static bool encoded;                /* by these */
 static taken done[RANKS];
 
 static mgen_status take(mgen_context *ctx, mgi_comm *all, taken *out)
@@ -681,6 +704,9 @@ static mgen_status take(mgen_context *ctx, mgi_comm *all, taken *out)
                           .recompute = MGI_RECOMPUTE_SELECTIVE,
                           .dtype = MGK_BF16};
     mgi_mesh mesh;
+    for (int i = 0; i < 2 && encoded; i++)
+        r.text[i] = &encoders[i];
+    r.hold[0] = MGI_HOLD_BF16;
     MGI_TRY(mgi_mesh_create(all, shape, &mesh));
     mgen_status status =
         mgi_plan_walk_step(ctx, &r, &(mgi_plan_walk){.mesh = &mesh, .passes = true}, &out->plan);
@@ -701,7 +727,7 @@ static void do_rank(rank_state *s)
 }
 
 /* Ranks that are threads and compute, on whatever their memory holds, take the memory, the launches and the bytes that are
- * planned; of a model that sees a condition, and of one as the audio model is, too. */
+ * planned; of a model that sees a condition, of one as the audio model is, and of one beside frozen text encoders, too. */
 static void test_done(void **state)
 {
     static const mgi_mesh_shape shapes[] = {{4, 1, 1, 4}, {4, 1, 1, 2}, {1, 2, 2, 1},
@@ -711,12 +737,15 @@ static void test_done(void **state)
     static const struct {
         const mgi_vt_config *config;
         int shape;
-    } more[] = {{&seeing, 0}, {&seeing, 1}, {&sound, 0}, {&sound, 4}, {&sound, 5}};
+        bool encoded;
+    } more[] = {{&seeing, 0, false}, {&seeing, 1, false}, {&sound, 0, false}, {&sound, 4, false},
+                {&sound, 5, false},  {&tiny, 1, true},    {&tiny, 4, true},   {&tiny, 2, true}};
     enum { ALL = SHAPES + sizeof more / sizeof more[0] };
     for (int i = 0; i < ALL; i++) {
         world all;
         shape = shapes[i < SHAPES ? i : more[i - SHAPES].shape];
         config = i < SHAPES ? &tiny : more[i - SHAPES].config;
+        encoded = i >= SHAPES && more[i - SHAPES].encoded;
         run_ranks(&all, 4, 60000, do_rank);
         for (int r = 0; r < 4; r++) {
             mgen_context *ctx = small_context();

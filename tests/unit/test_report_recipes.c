@@ -442,6 +442,83 @@ static void test_other_machines(void **state)
     assert_true(!plan.planned && strstr(plan.why, "no \"plan\""));
 }
 
+static void put_file(const char *folder, const char *name, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* Parameters of an encoder's matrices and table, by hand. */
+static double t5_size(double vocab, double dim, double inner, double ff, double layers)
+{
+    return vocab * dim + layers * (4.0 * dim * inner + 3.0 * dim * ff);
+}
+
+/* Frozen text encoders that are beside the recipe are counted: their memory as the recipe says that they are held, UL2's divided
+ * like the model, and their time. In f32 they leave no room for what a stage on 64 GPUs keeps for its gradient. */
+static void test_encoders(void **state)
+{
+    char folder[] = "/tmp/mgi-encoders-XXXXXX", command[1200], path[512];
+    static const char *const names[] = {"ul2/config.json", "byt5/config.json",
+                                        "long_prompt_clip_text.json"};
+    const double ul2 = t5_size(32128, 4096, 4096, 16384, 32) / 64.0,
+                 whole = t5_size(384, 1472, 384, 3584, 12) + 49408.0 * 1280.0 +
+                         32.0 * 12.0 * 1280.0 * 1280.0;
+    const mgi_recipe_machine m = h100s(0);
+    mgi_stage_plan plan[3], none = plan_of("pictures", "pictures_tuned", &m);
+    (void)state;
+    for (int i = 0; i < MGI_ROLES; i++)
+        assert_true(none.text[i][0] && !none.counted[i]);
+    assert_non_null(mkdtemp(folder));
+    path_of("pictures", path);
+    snprintf(command, sizeof command,
+             "mkdir %s/ul2 %s/byt5 && cp %s %s/2.json && "
+             "sed 's/true, \"precision\": \"bf16\"/true/g' %s/2.json > %s/1.json",
+             folder, folder, path, folder, folder, folder);
+    assert_int_equal(system(command), 0);
+    put_file(folder, names[0],
+             "{\"model_type\": \"t5\", \"d_model\": 4096, \"d_kv\": 256, \"d_ff\": 16384, "
+             "\"num_layers\": 32, \"num_heads\": 16, \"vocab_size\": 32128, "
+             "\"feed_forward_proj\": \"gated-silu\"}");
+    put_file(folder, names[1],
+             "{\"model_type\": \"t5\", \"tokenizer_class\": \"ByT5Tokenizer\", \"d_model\": 1472, "
+             "\"d_kv\": 64, \"d_ff\": 3584, \"num_layers\": 12, \"num_heads\": 6, "
+             "\"vocab_size\": 384, \"feed_forward_proj\": \"gated-gelu\"}");
+    put_file(
+        folder, names[2],
+        "{\"kind\": \"clip-bpe\", \"config\": {\"vocab\": 49408, \"dim\": 1280, \"layers\": 32, "
+        "\"heads\": 20, \"ff_dim\": 5120, \"tokens_max\": 256, \"tokenizer\": {\"vocab\": "
+        "\"v.json\", \"merges\": \"m.txt\"}}}");
+    for (int i = 1; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%d.json", folder, i);
+        assert_int_equal(mgi_stage_plan_make(ctx, path, "pictures_tuned", &m, &plan[i]), MGEN_OK);
+        assert_true(plan[i].planned && plan[i].longest.fits && plan[i].counted[0] &&
+                    plan[i].counted[1] && plan[i].counted[2]);
+        assert_true(plan[i].parameters == none.parameters && plan[i].mfu < none.mfu);
+    }
+    const double *a = none.longest.memory, *f32 = plan[1].longest.memory,
+                 *bf16 = plan[2].longest.memory;
+    const double size = ul2 + whole;
+    assert_true(fabs((bf16[MGI_PLAN_WEIGHTS] - a[MGI_PLAN_WEIGHTS]) / (2.0 * size) - 1.0) < 0.01);
+    assert_true(bf16[MGI_PLAN_COMPUTE] - a[MGI_PLAN_COMPUTE] < 0.01 * size);
+    assert_true(fabs((f32[MGI_PLAN_WEIGHTS] - a[MGI_PLAN_WEIGHTS]) / (4.0 * size) - 1.0) < 0.01);
+    assert_true(f32[MGI_PLAN_COMPUTE] - a[MGI_PLAN_COMPUTE] > 1.8 * size);
+    assert_true(plan[1].longest.recompute == MGI_RECOMPUTE_SELECTIVE &&
+                plan[2].longest.recompute == MGI_RECOMPUTE_NONE);
+    /* one of another width than the model's stream is no encoder of it */
+    snprintf(command, sizeof command, "sed -i 's/4096/2048/' %s/ul2/config.json", folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(mgi_stage_plan_make(ctx, path, "pictures_tuned", &m, &plan[0]), MGEN_OK);
+    assert_true(!plan[0].planned);
+    assert_non_null(
+        strstr(plan[0].why, "\"ul2\" is 2048 wide, the model's stream of role UL2 4096"));
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,7 +526,7 @@ int main(void)
         cmocka_unit_test(test_printed_details), cmocka_unit_test(test_chains),
         cmocka_unit_test(test_names),           cmocka_unit_test(test_sizes_and_plans),
         cmocka_unit_test(test_mean_of_buckets), cmocka_unit_test(test_batches_of_buckets),
-        cmocka_unit_test(test_other_machines),
+        cmocka_unit_test(test_other_machines),  cmocka_unit_test(test_encoders),
     };
     return cmocka_run_group_tests_name("report recipes", tests, make_context, drop_context);
 }
