@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * safetensors: the validator is the loader. Nothing is believed before it was compared with the
  * file's real size, and what is written passes the same rules. */
-#include "io/safetensors.h"
+#include "io/safetensors_f8.h"
 
 #include "core/alloc.h"
 #include "core/checked.h"
@@ -18,8 +18,7 @@
 #define QUOTE_MAX    100   /* bytes of a name that a message shows */
 #define CONVERT      2048  /* values of 16 bits converted at a time */
 #define PIECE        65536 /* values that a reader gives at a time */
-#define READ         16384 /* codes on their way to be converted */
-#define READ_ROWS    256   /* whose scales are read at a time */
+#define READ         16384 /* bytes on their way to be hashed */
 #define SCALE_SUFFIX "_scale"
 #define SCALE_NAME   (MGI_ST_NAME_MAX + sizeof SCALE_SUFFIX) /* bytes */
 
@@ -35,7 +34,7 @@ static const struct {
     {"I32", MGI_ST_I32, 4},    {"U8", MGI_ST_U8, 1},      {"F64", MGI_ST_OTHER, 8},
     {"I64", MGI_ST_OTHER, 8},  {"U64", MGI_ST_OTHER, 8},  {"U32", MGI_ST_OTHER, 4},
     {"I16", MGI_ST_OTHER, 2},  {"U16", MGI_ST_OTHER, 2},  {"I8", MGI_ST_OTHER, 1},
-    {"BOOL", MGI_ST_OTHER, 1}, {"F8_E4M3", MGI_ST_F8, 1}, {"F8_E5M2", MGI_ST_OTHER, 1},
+    {"BOOL", MGI_ST_OTHER, 1}, {"F8_E4M3", MGI_ST_F8, 1}, {"F8_E5M2", MGI_ST_F8_E5M2, 1},
 };
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -170,30 +169,6 @@ static mgen_status check_places(mgen_context *ctx, mgi_st_file *st, uint64_t dat
     return MGEN_OK;
 }
 
-/* Matrices of codes take their scales, which are no entries of their own then. The entries are sorted by name. */
-static void pair_scales(mgi_st_file *st)
-{
-    char name[SCALE_NAME];
-    int64_t kept = 0;
-    for (int64_t i = 0; i < st->count; i++) {
-        mgi_st_entry *e = &st->entries[i];
-        if (e->dtype != MGI_ST_F8 || e->rank != 2)
-            continue;
-        snprintf(name, sizeof name, "%s" SCALE_SUFFIX, e->name);
-        mgi_st_entry *scale = (mgi_st_entry *)(uintptr_t)mgi_st_find(st, name);
-        if (!scale || scale->dtype != MGI_ST_F32 || scale->rank != 2 ||
-            scale->dims[0] != e->dims[0] || scale->dims[1] != 1)
-            continue;
-        e->scaled = true;
-        e->scale_at = scale->at;
-        scale->rank = -1; /* goes */
-    }
-    for (int64_t i = 0; i < st->count; i++)
-        if (st->entries[i].rank >= 0)
-            st->entries[kept++] = st->entries[i];
-    st->count = kept;
-}
-
 static mgen_status check_metadata(mgen_context *ctx, const mgi_json *metadata)
 {
     if (metadata->kind != MGI_JSON_OBJECT)
@@ -269,13 +244,13 @@ static mgen_status read_header(mgen_context *ctx, const char *what, mgi_st_file 
     MGI_TRY_GOTO(status, check_places(ctx, st, data), fail);
     if (st->count > 0)
         qsort(st->entries, (size_t)st->count, sizeof(*st->entries), compare_names);
-    pair_scales(st);
     return MGEN_OK;
 fail:
     return mgi_fail_context(ctx, status, "%s", what);
 }
 
-mgen_status mgi_st_open(mgen_context *ctx, const char *dir, const char *name, mgi_st_file *out)
+mgen_status mgi_st_open_single(mgen_context *ctx, const char *dir, const char *name,
+                               mgi_st_file *out)
 {
     *out = (mgi_st_file){.header = NULL};
     MGI_TRY(mgi_reader_open(ctx, dir, name, &out->file));
@@ -283,6 +258,20 @@ mgen_status mgi_st_open(mgen_context *ctx, const char *dir, const char *name, mg
     if (status != MGEN_OK)
         mgi_st_close(ctx, out);
     return status;
+}
+
+/* Whether this library wrote it, or who does as it does. */
+static bool own(const mgi_st_file *st)
+{
+    const mgi_json *format = st->metadata ? mgi_json_find(st->metadata, "format") : NULL;
+    return format && strcmp(format->s, "moviegen") == 0;
+}
+
+mgen_status mgi_st_open(mgen_context *ctx, const char *dir, const char *name, mgi_st_file *out)
+{
+    MGI_TRY(mgi_st_open_single(ctx, dir, name, out));
+    mgi_st_pair(out->entries, &out->count, own(out));
+    return MGEN_OK;
 }
 
 void mgi_st_close(mgen_context *ctx, mgi_st_file *st)
@@ -302,25 +291,6 @@ const mgi_st_entry *mgi_st_find(const mgi_st_file *st, const char *name)
 }
 
 /* ---- conversions ------------------------------------------------------------------------------ */
-
-static float from_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-static float from_f16(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    uint32_t exponent = half >> 10 & 0x1F, fraction = half & 0x3FFu;
-    if (exponent == 0x1F) /* infinity, not-a-number */
-        return from_bits(sign | 0x7F800000u | fraction << 13);
-    if (exponent != 0)
-        return from_bits(sign | (exponent + 127 - 15) << 23 | fraction << 13);
-    float small = (float)fraction * 0x1p-24f; /* subnormal or zero */
-    return sign ? -small : small;
-}
 
 /* Round to nearest, ties to even; not-a-number stays so. */
 static uint16_t to_bf16(float value)
@@ -354,84 +324,6 @@ mgen_status mgi_st_hash_piece(mgen_context *ctx, const mgi_st_entry *entry, uint
     return MGEN_OK;
 }
 
-mgen_status mgi_st_read_scales(mgen_context *ctx, const mgi_st_entry *entry, int64_t row,
-                               float *out, int64_t n)
-{
-    if (!entry->scaled)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "tensor '%.*s' is F8_E4M3, which is read as a matrix with a tensor of that "
-                        "name and " SCALE_SUFFIX " beside it, F32 of (rows, 1)",
-                        QUOTE_MAX, entry->name);
-    MGI_TRY(mgi_reader_read(ctx, entry->file, entry->scale_at + 4 * (uint64_t)row, out,
-                            (size_t)n * sizeof *out));
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &out[i], sizeof bits);
-        if ((bits & 0x7FFFFFu) != 0 || !(out[i] >= mgk_power_of_two(-MGK_E4M3_SCALE_LOG2)) ||
-            !(out[i] <= mgk_power_of_two(MGK_E4M3_SCALE_LOG2)))
-            return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "tensor '%.*s': the scale of row %" PRId64
-                            " is %g; it must be a power of two from 2^-%d to 2^%d",
-                            QUOTE_MAX, entry->name, row + i, (double)out[i], MGK_E4M3_SCALE_LOG2,
-                            MGK_E4M3_SCALE_LOG2);
-    }
-    return MGEN_OK;
-}
-
-_Static_assert(MGK_E4M3_NAN == 0x7F, "and of either sign");
-
-/* Whether one of eight is the code of no number, 0x7F but for its sign: 1 more, and it reaches the sign's place. */
-static bool any_bad(const uint8_t codes[8])
-{
-    uint64_t all;
-    memcpy(&all, codes, sizeof all);
-    return (((all & 0x7F7F7F7F7F7F7F7Fu) + 0x0101010101010101u) & 0x8080808080808080u) != 0;
-}
-
-mgen_status mgi_st_read_codes(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
-                              uint8_t *out, int64_t n)
-{
-    int64_t i = 0;
-    MGI_TRY(mgi_st_read_bytes(ctx, entry, (uint64_t)first, out, (size_t)n));
-    while (n - i >= 8 && !any_bad(out + i))
-        i += 8;
-    for (; i < n; i++)
-        if ((out[i] & 0x7F) == MGK_E4M3_NAN)
-            return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "tensor '%.*s': value %" PRId64 " is the code of no number", QUOTE_MAX,
-                            entry->name, first + i);
-    return MGEN_OK;
-}
-
-/* Codes with the scales of their rows, so many of both at a time. */
-static mgen_status read_f8(mgen_context *ctx, const mgi_st_entry *entry, int64_t first, float *out,
-                           int64_t n)
-{
-    const int64_t cols = entry->rank == 2 && entry->dims[1] > 0 ? entry->dims[1] : 1;
-    uint8_t codes[READ];
-    float scales[READ_ROWS], values[256];
-    int64_t some;
-    for (int i = 0; i < 256; i++)
-        values[i] = mgk_from_e4m3((uint8_t)i);
-    for (int64_t done = 0; done < n; done += some) {
-        const int64_t at = first + done, row = at / cols;
-        const int64_t left = cols > READ ? READ : (row + READ_ROWS) * cols - at;
-        some = left < n - done ? left : n - done;
-        some = some < READ ? some : READ;
-        MGI_TRY(mgi_st_read_scales(ctx, entry, row, scales, (at + some - 1) / cols - row + 1));
-        MGI_TRY(mgi_st_read_codes(ctx, entry, at, codes, some));
-        for (int64_t i = 0, end; i < some; i = end) {
-            const int64_t of = (at + i) / cols;
-            const float scale = scales[of - row];
-            end = (of + 1) * cols - at;
-            end = end < some ? end : some;
-            for (int64_t k = i; k < end; k++)
-                out[done + k] = values[codes[k]] * scale;
-        }
-    }
-    return MGEN_OK;
-}
-
 /* BF16 or F16. They are read into the second half of the room, of which what is made of them takes the first and then, when they
  * are no longer needed, this one. */
 static mgen_status read_halves(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
@@ -446,10 +338,10 @@ static mgen_status read_halves(mgen_context *ctx, const mgi_st_entry *entry, int
         memcpy(some, from + 2 * done, (size_t)count * sizeof *some);
         if (entry->dtype == MGI_ST_BF16)
             for (int64_t i = 0; i < count; i++)
-                out[i] = from_bits((uint32_t)some[i] << 16);
+                out[i] = mgi_st_from_bf16(some[i]);
         else
             for (int64_t i = 0; i < count; i++)
-                out[i] = from_f16(some[i]);
+                out[i] = mgi_st_from_f16(some[i]);
     }
     return MGEN_OK;
 }
@@ -474,11 +366,12 @@ mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64
     case MGI_ST_F16:
         return read_halves(ctx, entry, first, out, n);
     case MGI_ST_F8:
-        return read_f8(ctx, entry, first, out, n);
+    case MGI_ST_F8_E5M2:
+        return mgi_st_read_f8(ctx, entry, first, out, n);
     default:
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "tensor '%.*s' is not F32, BF16 or F16, nor F8_E4M3, so it cannot be read "
-                        "as numbers",
+                        "tensor '%.*s' is not F32, BF16 or F16, nor F8_E4M3 or F8_E5M2, so it "
+                        "cannot be read as numbers",
                         QUOTE_MAX, entry->name);
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/safetensors_set.h"
 
+#include "io/safetensors_f8.h"
+
 #include "core/alloc.h"
 #include "core/quiet.h"
 
@@ -78,7 +80,7 @@ static mgen_status open_indexed(mgen_context *ctx, const char *dir, const mgi_js
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *set->files, &set->files));
     for (; set->file_count < count; set->file_count++) {
         mgi_st_file *file = &set->files[set->file_count];
-        MGI_TRY(mgi_st_open(ctx, dir, names[set->file_count], file));
+        MGI_TRY(mgi_st_open_single(ctx, dir, names[set->file_count], file));
         if (set->file_count >= MGI_READERS_OPEN)
             mgi_reader_rest(file->file);
     }
@@ -118,7 +120,7 @@ static mgen_status open_files(mgen_context *ctx, const char *dir, const char *st
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *set->files, &set->files));
     mgi_message before;
     mgi_quiet_begin(ctx, &before);
-    mgen_status status = mgi_st_open(ctx, dir, single, set->files);
+    mgen_status status = mgi_st_open_single(ctx, dir, single, set->files);
     const bool one = status != MGEN_E_NOT_FOUND;
     mgi_quiet_end(ctx, &before, status == MGEN_OK || !one);
     if (status == MGEN_OK) {
@@ -141,6 +143,7 @@ static mgen_status collect(mgen_context *ctx, mgi_st_set *set)
             set->entries[set->count++] = set->files[i].entries[k];
     if (all)
         qsort(set->entries, (size_t)all, sizeof *set->entries, compare_names);
+    mgi_st_pair(set->entries, &set->count, false); /* scales may be in another file */
     return MGEN_OK;
 }
 

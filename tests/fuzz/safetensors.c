@@ -17,18 +17,23 @@ static void check_entry(mgen_context *ctx, const mgi_st_file *st, const mgi_st_e
     FUZZ_CHECK(e->rank >= 0 && e->rank <= MGI_ST_RANK_MAX);
     for (int i = 0; i < e->rank; i++)
         count *= e->dims[i]; /* what is as large as the file cannot be more */
+    const bool coded = e->dtype == MGI_ST_F8 || e->dtype == MGI_ST_F8_E5M2;
+    FUZZ_CHECK(coded || !(e->scales || e->scaled || e->own || e->why_not));
     if (e->scaled) {
-        FUZZ_CHECK(e->dtype == MGI_ST_F8 && e->rank == 2);
+        FUZZ_CHECK(e->dtype == MGI_ST_F8 && e->rank == 2 && e->scales == MGI_ST_SCALES_ROWS);
         FUZZ_CHECK(e->scale_at <= end && 4 * (uint64_t)e->dims[0] <= end - e->scale_at);
     }
-    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16 && !e->scaled)
+    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16 && !coded)
         return;
-    float *out = malloc((size_t)count * sizeof *out + 1);
+    float *out =
+        malloc((size_t)(e->rank && e->dims[0] > count ? e->dims[0] : count) * sizeof *out + 1);
     FUZZ_CHECK(out);
     mgen_status status = mgi_st_read_f32(ctx, e, out, count);
-    FUZZ_CHECK(status == MGEN_OK || (e->scaled && status == MGEN_E_CORRUPT));
-    for (int64_t i = 0; e->scaled && status == MGEN_OK && i < count; i++)
+    FUZZ_CHECK(status == MGEN_OK || (coded && status == MGEN_E_CORRUPT));
+    for (int64_t i = 0; coded && status == MGEN_OK && i < count; i++)
         FUZZ_CHECK(isfinite(out[i]));
+    if (coded && e->rank > 0 && count > 0) /* as codes: a scale for each row, or an answer */
+        FUZZ_CHECK(mgi_st_read_scales(ctx, e, 0, out, e->dims[0]) != MGEN_OK || out[0] > 0.0f);
     free(out);
 }
 
@@ -38,13 +43,16 @@ static bool read_safetensors(mgen_context *ctx, const uint8_t *data, size_t size
     if (!fuzz_ok(ctx, mgi_st_open(ctx, NULL, path, &st)))
         return false;
     uint64_t header, tensors = 0;
+    bool coded = false; /* whose scales, and more, are gone */
     memcpy(&header, data, sizeof header);
     for (int64_t i = 0; i < st.count; i++) {
         check_entry(ctx, &st, &st.entries[i]);
         tensors += st.entries[i].bytes;
-        tensors += st.entries[i].scaled ? 4 * (uint64_t)st.entries[i].dims[0] : 0;
+        coded = coded || st.entries[i].dtype == MGI_ST_F8 || st.entries[i].dtype == MGI_ST_F8_E5M2;
     }
-    FUZZ_CHECK(sizeof header + header + tensors == size);
+    coded = coded || st.header->i - (st.metadata != NULL) > st.count;
+    FUZZ_CHECK(coded ? sizeof header + header + tensors <= size
+                     : sizeof header + header + tensors == size);
     mgi_st_close(ctx, &st);
     return true;
 }
@@ -90,13 +98,49 @@ static uint8_t *make_codes(size_t *size)
     return out;
 }
 
+/* The same, as this library writes it. */
+static uint8_t *make_own(size_t *size)
+{
+    uint8_t *out = make("{\"__metadata__\":{\"format\":\"moviegen\"},"
+                        "\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,3],\"data_offsets\":[0,6]},"
+                        "\"w_scale\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[6,14]}}",
+                        14, size);
+    const float scale[] = {0.125f, 1.0f};
+    memcpy(out + *size - sizeof scale, scale, sizeof scale);
+    return out;
+}
+
+/* As others write it: one scale, one for each row, one for each block, none; and what stands beside. */
+static uint8_t *make_others(size_t *size)
+{
+    uint8_t *out = make(
+        "{\"a.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,3],\"data_offsets\":[0,6]},"
+        "\"b.weight\":{\"dtype\":\"F8_E5M2\",\"shape\":[2,3],\"data_offsets\":[6,12]},"
+        "\"c.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[130,1],\"data_offsets\":[12,142]},"
+        "\"scaled_fp8\":{\"dtype\":\"F8_E4M3\",\"shape\":[2],\"data_offsets\":[142,144]},"
+        "\"d.bias\":{\"dtype\":\"F8_E5M2\",\"shape\":[4],\"data_offsets\":[144,148]},"
+        "\"a.scale_weight\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[148,152]},"
+        "\"a.scale_input\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[152,156]},"
+        "\"b.weight_scale\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[156,160]},"
+        "\"c.weight_scale_inv\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[160,168]}}",
+        168, size);
+    const float scale[] = {0.3f, 1.0f, 0.0f, 0.75f, 2.0f};
+    const uint16_t rows[] = {0x3f40, 0x4010}; /* 0.75, 2.25 */
+    uint8_t *data = out + *size - 168;
+    for (int i = 0; i < 148; i++)
+        data[i] &= 0xbb; /* a number, in either kind */
+    memcpy(data + 148, scale, sizeof scale);
+    memcpy(data + 156, rows, sizeof rows);
+    return out;
+}
+
 static uint8_t *make_empty(size_t *size)
 {
     return make("{}", 0, size);
 }
 
-static const fuzz_seed seeds[] = {
-    {.make = make_two}, {.make = make_kinds}, {.make = make_codes}, {.make = make_empty}};
+static const fuzz_seed seeds[] = {{.make = make_two}, {.make = make_kinds},  {.make = make_codes},
+                                  {.make = make_own}, {.make = make_others}, {.make = make_empty}};
 
 const fuzz_target fuzz_safetensors = {
     .name = "safetensors",

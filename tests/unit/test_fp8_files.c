@@ -189,8 +189,9 @@ static void put_file(const char *header, int byte, uint8_t value, float scale)
 #define W(shape)    "\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":" shape ",\"data_offsets\":[0,8]}"
 #define REST(from)  ",\"rest\":{\"dtype\":\"U8\",\"shape\":[" from "],\"data_offsets\":["
 #define SCALE(of)   ",\"w_scale\":{\"dtype\":" of ",\"data_offsets\":[8,16]}" REST("48") "16,64]}"
-#define GOOD        "{" W("[2,4]") SCALE("\"F32\",\"shape\":[2,1]") "}"
-#define OTHER(more) "{" W("[2,4]") more "}"
+#define OURS        "{\"__metadata__\":{\"format\":\"moviegen\"},"
+#define GOOD        OURS W("[2,4]") SCALE("\"F32\",\"shape\":[2,1]") "}"
+#define OTHER(more) OURS W("[2,4]") more "}"
 
 /* Read as numbers and as codes. */
 static mgen_status read_bad(void)
@@ -211,6 +212,7 @@ static mgen_status read_bad(void)
     return status;
 }
 
+/* What this library writes, and whoever says that he writes the same. */
 static void test_refused(void **state)
 {
     static const char *const headers[] = {
@@ -220,9 +222,11 @@ static void test_refused(void **state)
         OTHER(SCALE("\"F32\",\"shape\":[2,1,1]")),
         OTHER(SCALE("\"BF16\",\"shape\":[4,1]")),
         OTHER(SCALE("\"I32\",\"shape\":[2,1]")),
-        "{" W("[4,2]") SCALE("\"F32\",\"shape\":[2,1]") "}",
-        "{" W("[8]") SCALE("\"F32\",\"shape\":[2,1]") "}",
-        "{" W("[2,2,2]") SCALE("\"F32\",\"shape\":[2,1]") "}",
+        OURS W("[4,2]") SCALE("\"F32\",\"shape\":[2,1]") "}",
+        OURS W("[8]") SCALE("\"F32\",\"shape\":[2,1]") "}",
+        OURS W("[2,2,2]") SCALE("\"F32\",\"shape\":[2,1]") "}",
+        OURS "\"w\":{\"dtype\":\"F8_E5M2\",\"shape\":[2,4],\"data_offsets\":[0,8]}" SCALE(
+            "\"F32\",\"shape\":[2,1]") "}",
     };
     static const float scales[] = {0.0f,          -0.0f,     -1.0f,     3.0f,
                                    0x1.000002p0f, 0x1p101f,  0x1p-101f, 0x1p-149f,
@@ -236,7 +240,8 @@ static void test_refused(void **state)
     OK(read_bad());
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
         put_file(headers[i], -1, 0, 1.0f);
-        refuse(read_bad(), MGEN_E_CORRUPT, "tensor 'w' is F8_E4M3, which is read as a matrix");
+        refuse(read_bad(), MGEN_E_CORRUPT,
+               "tensor 'w' is of FP8 and in a file of the format \"moviegen\"");
     }
     for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
         put_file(GOOD, -1, 0, scales[i]);
@@ -404,6 +409,49 @@ static void test_damaged(void **state)
             }
         }
         fclose(f);
+    }
+}
+
+/* A file that says of itself nothing may have any scales, but codes are held as they are with powers of two alone. */
+static void test_others(void **state)
+{
+    static const char mark[] = "\"moviegen\"", other[] = "\"pt\"      ";
+    const float scale = 0.3f;
+    char header[64];
+    mgi_st_file st;
+    uint64_t hash;
+    mgi_vt vt;
+    (void)state;
+    make_models(config);
+    OK(mgi_st_open(ctx, folder, "fp8.safetensors", &st));
+    const mgi_st_entry *e = mgi_st_find(&st, "block1.attn.qkv.weight");
+    assert_true(e && e->scaled && e->own);
+    const long at = (long)e->scale_at + 4 * 5;
+    mgi_st_close(ctx, &st);
+    FILE *f = fopen(path_of("fp8.safetensors"), "r+b");
+    assert_non_null(f);
+    assert_int_equal(fread(header, 1, sizeof header, f), sizeof header);
+    long place = 8;
+    while (place + (long)strlen(mark) < (long)sizeof header &&
+           memcmp(header + place, mark, strlen(mark)))
+        place++;
+    assert_memory_equal(header + place, mark, strlen(mark));
+    assert_int_equal(fseek(f, place, SEEK_SET), 0);
+    assert_int_equal(fwrite(other, 1, strlen(other), f), strlen(mark));
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(&scale, sizeof scale, 1, f), 1);
+    fclose(f);
+    for (int hold = MGI_HOLD_F32; hold <= MGI_HOLD_FP8; hold++) {
+        mgi_device_hold(ctx->device, hold);
+        mgen_status status = mgi_vt_open(ctx, folder, "fp8", &vt, &hash);
+        mgi_device_hold(ctx->device, MGI_HOLD_F32);
+        if (hold == MGI_HOLD_FP8)
+            refuse(status, MGEN_E_CORRUPT,
+                   "'block1.attn.qkv.weight_scale': scale 5 is 0.3, no power of two");
+        else if (status != MGEN_OK)
+            fail_msg("%s", mgen_last_error(ctx));
+        if (status == MGEN_OK)
+            mgi_vt_finish(&vt);
     }
 }
 
@@ -594,8 +642,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tensors), cmocka_unit_test(test_write_refused),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_held),
-        cmocka_unit_test(test_damaged), cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_grown),   cmocka_unit_test(test_average),
-        cmocka_unit_test(test_convert), cmocka_unit_test(test_stage)};
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_others),
+        cmocka_unit_test(test_mesh),    cmocka_unit_test(test_grown),
+        cmocka_unit_test(test_average), cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_stage)};
     return cmocka_run_group_tests_name("fp8_files", tests, set_up, tear_down);
 }

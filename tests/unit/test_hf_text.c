@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Text encoders in folders from Hugging Face: against what transformers makes of the same folders (the fixtures of
- * text/make_hf.py), in recipes and pipelines, and damaged. */
+ * text/make_hf.py), those in FP8 against torch's products of codes and scales (make_fp8.py), in recipes and pipelines, and
+ * damaged. */
 #include "core/alloc.h"
 #include "io/safetensors_set.h"
 #include "model/text_encoder_hf.h"
@@ -33,7 +34,7 @@ static void fresh_folders(void)
 {
     const char *source = getenv("MOVIEGEN_SOURCE");
     shell("t=%s s=%s/tests/unit/text && rm -rf $t/* && cp -r $s/hf/* $t && "
-          "for d in t5 flan ul2; do cp $s/nfkc.model $t/$d/spiece.model; done && "
+          "for d in t5 flan ul2 fp8 fp8_wide; do cp $s/nfkc.model $t/$d/spiece.model; done && "
           "for d in clip long; do cp $s/clip_vocab.json $t/$d/vocab.json && "
           "cp $s/clip_merges.txt $t/$d/merges.txt; done && cp $t/flan/model* $t/ul2/",
           folder, source ? source : ".");
@@ -302,6 +303,31 @@ static mgi_text_recipe from(const char *name, bool frozen, const char *becomes)
     return r;
 }
 
+/* FP8 in all its forms, of several files, is to the bit what torch makes of it, held in f32 or bf16; as FP8 a text encoder is held
+ * in bf16. */
+static void test_fp8(void **state)
+{
+    (void)state;
+    for (int hold = MGI_HOLD_F32; hold <= MGI_HOLD_FP8; hold++) {
+        mgi_text_encoder e, wide;
+        uint64_t hash;
+        mgi_device_hold(ctx->device, hold);
+        OK(mgi_text_encoder_open(ctx, folder, "fp8", &e, &hash));
+        OK(mgi_text_encoder_open(ctx, folder, "fp8_wide", &wide, &hash));
+        mgi_device_hold(ctx->device, MGI_HOLD_F32);
+        const mgi_module *a = mgi_text_module(&e), *b = mgi_text_module(&wide);
+        assert_int_equal(a->count, b->count);
+        for (int64_t k = 0; k < a->count; k++) {
+            const mgi_tensor *x = a->params[k]->value, *y = b->params[k]->value;
+            assert_true(x->dtype == y->dtype && x->count == y->count);
+            if (memcmp(mgi_data(x), mgi_data(y), (size_t)x->count * mgi_dtype_size(x->dtype)))
+                fail_msg("%s is not torch's", a->params[k]->name);
+        }
+        mgi_text_encoder_finish(&wide);
+        mgi_text_encoder_finish(&e);
+    }
+}
+
 /* One is frozen, so that the pipeline names its folder; one is trained along and becomes a model like any other. */
 static void test_training(void **state)
 {
@@ -401,6 +427,13 @@ static void test_bad_files(void **state)
         {"t5/spiece.model", "\n", "", MGEN_E_CORRUPT, "spiece.model"},
         {ONE, "BF16", "F8_E4M3", MGEN_E_CORRUPT, "model-00001"},
         {ONE, "BF16", "I16", MGEN_E_UNSUPPORTED, "not F32, BF16 or F16"},
+        {"fp8/model-00001-of-00002.safetensors", "\"BF16\",\"shape\":[8,1]",
+         "\"BF16\",\"shape\":[2,4]", MGEN_E_CORRUPT, "neither one number, nor one for each row"},
+        {"fp8/model-00001-of-00002.safetensors", ".v.scale_weight", ".v.scale_wei8ht",
+         MGEN_E_CORRUPT,
+         "\"encoder.block.0.layer.0.SelfAttention.v.scale_weight\" is not in the file"},
+        {"fp8/model.safetensors.index.json", "k.weight_scale\"", "k.weight_scala\"", MGEN_E_CORRUPT,
+         "weight_scala\" is not in the file"},
         {INDEX, "\"weight_map\"", "\"map\"", MGEN_E_CORRUPT, "weight_map"},
         {INDEX, "-00001-", "-00003-", MGEN_E_NOT_FOUND, "model-00003-of-00002"},
         {INDEX, "\"model-00001-of", "\"../flan/model-00001-of", MGEN_E_CORRUPT, "../flan"},
@@ -493,10 +526,10 @@ static void test_promises(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),   cmocka_unit_test(test_pooled),
-        cmocka_unit_test(test_bad_scale), cmocka_unit_test(test_held),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_training),
-        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_bad_folders),
-        cmocka_unit_test(test_promises)};
+        cmocka_unit_test(test_goldens),     cmocka_unit_test(test_pooled),
+        cmocka_unit_test(test_bad_scale),   cmocka_unit_test(test_held),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_training),    cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_promises)};
     return cmocka_run_group_tests_name("hf_text", tests, set_up, tear_down);
 }
