@@ -94,7 +94,8 @@ const cli_command command_average = {
     "models and text\n"
     "encoders are averaged, the TAE and the tokenizers must be the same. The rewriter is the "
     "first one's;\n"
-    "upsamplers, editors, personalizers and models of sound are left out. Adapters come in: of one "
-    "IN, it with its\n"
-    "adapter as a whole model.",
+    "upsamplers, editors, personalizers and models of sound are left out, but come along where "
+    "there "
+    "is one IN.\n"
+    "Adapters become part of the models' weights.",
     run};

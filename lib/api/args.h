@@ -127,7 +127,7 @@ struct mgen_rewriter {
     mgi_rewriter net;
 };
 
-/* As the public calls, held as MGEN_PRECISION_* says; transformers split over the mesh where there is one. With `undivided`
+/* As the public calls, held as MGEN_PRECISION_* says; transformers with adapters (or NULL), split over the mesh where there is one. With `undivided`
  * (NULL: without) one that the mesh cannot share is no failure: that is filled in, and there is no handle. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
@@ -137,17 +137,21 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
                                         const mgi_adapters *adapters, uint32_t precision,
                                         const mgen_mesh *mesh, mgen_video_model **out);
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                      uint32_t precision, const mgen_mesh *mesh,
-                                      mgi_undivided *undivided, mgen_upsampler **out);
+                                      const mgi_adapters *adapters, uint32_t precision,
+                                      const mgen_mesh *mesh, mgi_undivided *undivided,
+                                      mgen_upsampler **out);
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                   uint32_t precision, const mgen_mesh *mesh,
-                                   mgi_undivided *undivided, mgen_editor **out);
+                                   const mgi_adapters *adapters, uint32_t precision,
+                                   const mgen_mesh *mesh, mgi_undivided *undivided,
+                                   mgen_editor **out);
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                        uint32_t precision, const mgen_mesh *mesh,
-                                        mgi_undivided *undivided, mgen_audio_model **out);
+                                        const mgi_adapters *adapters, uint32_t precision,
+                                        const mgen_mesh *mesh, mgi_undivided *undivided,
+                                        mgen_audio_model **out);
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                         uint32_t precision, const mgen_mesh *mesh,
-                                         mgi_undivided *undivided, mgen_personalizer **out);
+                                         const mgi_adapters *adapters, uint32_t precision,
+                                         const mgen_mesh *mesh, mgi_undivided *undivided,
+                                         mgen_personalizer **out);
 mgen_status mgi_rewriter_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                      uint32_t precision, mgen_rewriter **out);
 /* The MGEN_PRECISION_* in which a video model is held. */

@@ -47,15 +47,17 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case TEXT_ENCODER:
         return mgi_text_encoder_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
     case UPSAMPLER:
-        return mgi_upsampler_open_mesh(home, dir, name, mesh, &((mgen_upsampler *)h)->net,
+        return mgi_upsampler_open_mesh(home, dir, name, adapters, mesh, &((mgen_upsampler *)h)->net,
                                        &h->hash);
     case EDITOR:
-        return mgi_editor_open_mesh(home, dir, name, mesh, &((mgen_editor *)h)->net, &h->hash);
+        return mgi_editor_open_mesh(home, dir, name, adapters, mesh, &((mgen_editor *)h)->net,
+                                    &h->hash);
     case AUDIO_MODEL:
-        return mgi_audio_open(home, dir, name, mesh, &((mgen_audio_model *)h)->net, &h->hash);
+        return mgi_audio_open(home, dir, name, adapters, mesh, &((mgen_audio_model *)h)->net,
+                              &h->hash);
     case PERSONALIZER:
-        return mgi_personalizer_open_mesh(home, dir, name, mesh, &((mgen_personalizer *)h)->net,
-                                          &h->hash);
+        return mgi_personalizer_open_mesh(home, dir, name, adapters, mesh,
+                                          &((mgen_personalizer *)h)->net, &h->hash);
     case REWRITER:
         return mgi_rewriter_open(home, dir, name, &((mgen_rewriter *)h)->net, &h->hash);
     default:
@@ -110,10 +112,10 @@ static bool left_out(int kind, const mgi_handle *h, mgen_status status, const mg
     return true;
 }
 
-/* `adapters`: of a video model, or NULL. */
-static mgen_status open_adapted(mgen_context *ctx, int kind, const char *dir, const char *name,
-                                const mgi_adapters *adapters, uint32_t precision,
-                                const mgi_mesh *mesh, mgi_undivided *undivided, void **out)
+/* `adapters`: of a transformer, or NULL. */
+static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
+                               const mgi_adapters *adapters, uint32_t precision,
+                               const mgi_mesh *mesh, mgi_undivided *undivided, void **out)
 {
     mgen_context *home;
     mgi_handle *h = NULL;
@@ -160,13 +162,6 @@ static mgen_status open_adapted(mgen_context *ctx, int kind, const char *dir, co
     return MGEN_OK;
 }
 
-static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
-                               uint32_t precision, const mgi_mesh *mesh, mgi_undivided *undivided,
-                               void **out)
-{
-    return open_adapted(ctx, kind, dir, name, NULL, precision, mesh, undivided, out);
-}
-
 mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out)
 {
     return mgi_tae_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
@@ -175,7 +170,7 @@ mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, 
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out)
 {
-    return open_handle(ctx, TAE, dir, name, precision, NULL, NULL, (void **)out);
+    return open_handle(ctx, TAE, dir, name, NULL, precision, NULL, NULL, (void **)out);
 }
 
 mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
@@ -187,7 +182,7 @@ mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const cha
 mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, mgen_text_encoder **out)
 {
-    return open_handle(ctx, TEXT_ENCODER, dir, name, precision, NULL, NULL, (void **)out);
+    return open_handle(ctx, TEXT_ENCODER, dir, name, NULL, precision, NULL, NULL, (void **)out);
 }
 
 mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
@@ -200,64 +195,70 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
                                         const mgi_adapters *adapters, uint32_t precision,
                                         const mgen_mesh *mesh, mgen_video_model **out)
 {
-    return open_adapted(ctx, VIDEO_MODEL, dir, name, adapters, precision, mgi_mesh_split(mesh),
-                        NULL, (void **)out);
+    return open_handle(ctx, VIDEO_MODEL, dir, name, adapters, precision, mgi_mesh_split(mesh), NULL,
+                       (void **)out);
 }
 
 mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                 mgen_upsampler **out)
 {
-    return mgi_upsampler_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
+    return mgi_upsampler_handle_open(ctx, dir, name, NULL, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
 }
 
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                      uint32_t precision, const mgen_mesh *mesh,
-                                      mgi_undivided *undivided, mgen_upsampler **out)
+                                      const mgi_adapters *adapters, uint32_t precision,
+                                      const mgen_mesh *mesh, mgi_undivided *undivided,
+                                      mgen_upsampler **out)
 {
-    return open_handle(ctx, UPSAMPLER, dir, name, precision, mgi_mesh_split(mesh), undivided,
-                       (void **)out);
+    return open_handle(ctx, UPSAMPLER, dir, name, adapters, precision, mgi_mesh_split(mesh),
+                       undivided, (void **)out);
 }
 
 mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name,
                              mgen_editor **out)
 {
-    return mgi_editor_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
+    return mgi_editor_handle_open(ctx, dir, name, NULL, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
 }
 
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                   uint32_t precision, const mgen_mesh *mesh,
-                                   mgi_undivided *undivided, mgen_editor **out)
+                                   const mgi_adapters *adapters, uint32_t precision,
+                                   const mgen_mesh *mesh, mgi_undivided *undivided,
+                                   mgen_editor **out)
 {
-    return open_handle(ctx, EDITOR, dir, name, precision, mgi_mesh_split(mesh), undivided,
+    return open_handle(ctx, EDITOR, dir, name, adapters, precision, mgi_mesh_split(mesh), undivided,
                        (void **)out);
 }
 
 mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgen_audio_model **out)
 {
-    return mgi_audio_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
+    return mgi_audio_model_handle_open(ctx, dir, name, NULL, MGEN_PRECISION_DEFAULT, NULL, NULL,
+                                       out);
 }
 
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                        uint32_t precision, const mgen_mesh *mesh,
-                                        mgi_undivided *undivided, mgen_audio_model **out)
+                                        const mgi_adapters *adapters, uint32_t precision,
+                                        const mgen_mesh *mesh, mgi_undivided *undivided,
+                                        mgen_audio_model **out)
 {
-    return open_handle(ctx, AUDIO_MODEL, dir, name, precision, mgi_mesh_split(mesh), undivided,
-                       (void **)out);
+    return open_handle(ctx, AUDIO_MODEL, dir, name, adapters, precision, mgi_mesh_split(mesh),
+                       undivided, (void **)out);
 }
 
 mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_personalizer **out)
 {
-    return mgi_personalizer_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
+    return mgi_personalizer_handle_open(ctx, dir, name, NULL, MGEN_PRECISION_DEFAULT, NULL, NULL,
+                                        out);
 }
 
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                         uint32_t precision, const mgen_mesh *mesh,
-                                         mgi_undivided *undivided, mgen_personalizer **out)
+                                         const mgi_adapters *adapters, uint32_t precision,
+                                         const mgen_mesh *mesh, mgi_undivided *undivided,
+                                         mgen_personalizer **out)
 {
-    return open_handle(ctx, PERSONALIZER, dir, name, precision, mgi_mesh_split(mesh), undivided,
-                       (void **)out);
+    return open_handle(ctx, PERSONALIZER, dir, name, adapters, precision, mgi_mesh_split(mesh),
+                       undivided, (void **)out);
 }
 
 mgen_status mgen_rewriter_open(mgen_context *ctx, const char *dir, const char *name,
@@ -269,7 +270,7 @@ mgen_status mgen_rewriter_open(mgen_context *ctx, const char *dir, const char *n
 mgen_status mgi_rewriter_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                      uint32_t precision, mgen_rewriter **out)
 {
-    return open_handle(ctx, REWRITER, dir, name, precision, NULL, NULL, (void **)out);
+    return open_handle(ctx, REWRITER, dir, name, NULL, precision, NULL, NULL, (void **)out);
 }
 
 uint32_t mgi_video_model_precision(const mgen_video_model *model)

@@ -346,17 +346,20 @@ static mgen_status open_others(mgen_context *ctx, const char *dir, const mgi_pip
                                mgen_pipeline *p)
 {
     if (file->upsampler[0] && upsampler_of(p))
-        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, p->mesh,
-                                          &left_out[MGI_UPSAMPLER], &p->upsampler));
+        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler,
+                                          &file->adapters[MGI_ADAPTED_UPSAMPLER], precision,
+                                          p->mesh, &left_out[MGI_UPSAMPLER], &p->upsampler));
     if (file->editor[0] && editor_of(p))
-        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, p->mesh,
-                                       &left_out[MGI_EDITOR], &p->editor));
+        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, &file->adapters[MGI_ADAPTED_EDITOR],
+                                       precision, p->mesh, &left_out[MGI_EDITOR], &p->editor));
     if (file->audio[0] && audio_of(p))
-        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, p->mesh,
+        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio,
+                                            &file->adapters[MGI_ADAPTED_AUDIO], precision, p->mesh,
                                             &left_out[MGI_AUDIO_MODEL], &p->audio));
     if (file->personalizer[0] && personalizer_of(p))
-        MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision, p->mesh,
-                                             &left_out[MGI_PERSONALIZER], &p->personalizer));
+        MGI_TRY(mgi_personalizer_handle_open(
+            ctx, dir, file->personalizer, &file->adapters[MGI_ADAPTED_PERSONALIZER], precision,
+            p->mesh, &left_out[MGI_PERSONALIZER], &p->personalizer));
     return MGEN_OK;
 }
 
@@ -370,8 +373,9 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     p->frames = (uint32_t)file->clip.frames;
     p->fps = (uint32_t)file->clip.fps;
     if (file->video[0]) { /* first: its file may say how all are held */
-        MGI_TRY(mgi_video_model_handle_open(ctx, dir, file->video, &file->adapters, precision,
-                                            p->mesh, &p->video));
+        MGI_TRY(mgi_video_model_handle_open(ctx, dir, file->video,
+                                            &file->adapters[MGI_ADAPTED_VIDEO], precision, p->mesh,
+                                            &p->video));
         precision = mgi_video_model_precision(p->video);
     }
     if (file->tae[0])

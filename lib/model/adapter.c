@@ -15,6 +15,17 @@
 #include <stdio.h>
 #include <string.h>
 
+const mgi_adapted_kind mgi_adapted[MGI_ADAPTED_KINDS] = {
+    [MGI_ADAPTED_VIDEO] = {"video-transformer", "video-adapter", "video", "video_adapters",
+                           "video_model"},
+    [MGI_ADAPTED_UPSAMPLER] = {"upsampler", "upsampler-adapter", "upsampler", "upsampler_adapters",
+                               "upsampler"},
+    [MGI_ADAPTED_EDITOR] = {"editor", "editor-adapter", "editor", "editor_adapters", "editor"},
+    [MGI_ADAPTED_AUDIO] = {"audio", "audio-adapter", "audio", "audio_adapters", "audio"},
+    [MGI_ADAPTED_PERSONALIZER] = {"personalizer", "personalizer-adapter", "personalizer",
+                                  "personalizer_adapters", "personalizer"},
+};
+
 static const char prefix[] = "base_model.model.";
 static const char *const half_name[2] = {".lora_A.weight", ".lora_B.weight"};
 
@@ -179,16 +190,26 @@ static mgen_status check_tensors(mgen_context *ctx, const use *u, const mgi_st_f
     for (int64_t i = 0; i < st->count && found != st->count; i++)
         if (!is_half(base, st->entries[i].name))
             return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "tensor \"%.200s\" is of no matrix of the video model; they are named "
+                            "tensor \"%.200s\" is of no matrix of the model; they are named "
                             "as \"%sblock0.attn.qkv%s\"",
                             st->entries[i].name, prefix, half_name[0]);
     return found ? MGEN_OK : mgi_fail(ctx, MGEN_E_CORRUPT, "has no tensors");
 }
 
+/* The kind of a model's adapters, by what its file says that it is. */
+static const char *adapter_kind(const mgi_model_file *base)
+{
+    const mgi_json *kind = base->root ? mgi_json_find(base->root, "kind") : NULL;
+    int i = MGI_ADAPTED_KINDS - 1;
+    while (i > 0 && (!kind || strcmp(kind->s, mgi_adapted[i].model)))
+        i--;
+    return mgi_adapted[i].adapter;
+}
+
 static mgen_status open_use(mgen_context *ctx, const char *dir, const char *name, double scale,
                             const mgi_model_file *base, use *u)
 {
-    MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_ADAPTER_KIND, &u->file));
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, adapter_kind(base), &u->file));
     mgen_status status = mgi_adapter_config_read(ctx, u->file.config, &u->config);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "%s/%s", dir, u->file.json_name);
@@ -199,7 +220,7 @@ static mgen_status open_use(mgen_context *ctx, const char *dir, const char *name
     if (u->config.base_hash && u->config.base_hash != base->hash)
         mgi_log(ctx, MGEN_LOG_WARN,
                 "%s/%s: was trained beside other weights (of \"%s\", with the hash %016" PRIx64
-                ") than those of %s (%016" PRIx64 "): films may be worse",
+                ") than those of %s (%016" PRIx64 "): what it makes may be worse",
                 dir, u->file.json_name, u->config.base, u->config.base_hash, base->weights_name,
                 base->hash);
     return MGEN_OK;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Low-rank adapters (LoRA, Hu et al. 2021) of a video transformer: beside each matrix W (out, in) of its blocks, A (rank, in)
+ * Low-rank adapters (LoRA, Hu et al. 2021) of a video transformer, be it that of an editor or of sound: beside each matrix W (out, in) of its blocks, A (rank, in)
  * and B (out, rank), by which W becomes W + alpha / rank B A. Tier 5.
  *
- * A model in a folder, of the kind "video-adapter": <name>.json says rank, alpha and what it was trained beside;
+ * A model in a folder, of the kind that mgi_adapted says: <name>.json says rank, alpha and what it was trained beside;
  * <name>.safetensors has base_model.model.<matrix>.lora_A.weight and .lora_B.weight, <matrix> being a parameter's name
  * without its ".weight", as PEFT names them. */
 #ifndef MGI_MODEL_ADAPTER_H
@@ -11,7 +11,21 @@
 #include "model/model_file.h"
 #include "model/video_transformer.h"
 
-#define MGI_ADAPTER_KIND "video-adapter"
+/* Models that adapters are of, in the order of pipeline.json. */
+enum {
+    MGI_ADAPTED_VIDEO,
+    MGI_ADAPTED_UPSAMPLER,
+    MGI_ADAPTED_EDITOR,
+    MGI_ADAPTED_AUDIO,
+    MGI_ADAPTED_PERSONALIZER,
+    MGI_ADAPTED_KINDS
+};
+typedef struct mgi_adapted_kind {
+    const char *model, *adapter; /* kinds of their files */
+    const char *key, *list;      /* in pipeline.json: of the model's name, and of its adapters */
+    const char *name;            /* of a model that is saved without a set's */
+} mgi_adapted_kind;
+extern const mgi_adapted_kind mgi_adapted[MGI_ADAPTED_KINDS];
 
 enum { MGI_ADAPTER_RANK_MAX = 1024, MGI_ADAPTERS_MAX = 16 };
 
@@ -37,7 +51,8 @@ typedef struct mgi_adapters {
     } list[MGI_ADAPTERS_MAX];
 } mgi_adapters;
 
-/* Those of the folder `dir`, open beside the file of a model; NULL: there are none. It is an error when they do not fit it. */
+/* Those of the folder `dir`, open beside the file of a model; NULL: there are none. It is an error when they do not fit it, or are
+ * of another kind of models. */
 typedef struct mgi_adapter_set mgi_adapter_set;
 mgen_status mgi_adapter_set_open(mgen_context *ctx, const char *dir, const mgi_adapters *adapters,
                                  const mgi_model_file *base, mgi_adapter_set **out);

@@ -5,11 +5,38 @@
 #include "core/quiet.h"
 #include "model/tae_diffusers.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 /* -- pipeline.json ---------------------------------------------------------------------------- */
+
+/* Where a pipeline has its models' names. */
+static const size_t model_at[MGI_ADAPTED_KINDS] = {
+    [MGI_ADAPTED_VIDEO] = offsetof(mgi_pipeline_file, video),
+    [MGI_ADAPTED_UPSAMPLER] = offsetof(mgi_pipeline_file, upsampler),
+    [MGI_ADAPTED_EDITOR] = offsetof(mgi_pipeline_file, editor),
+    [MGI_ADAPTED_AUDIO] = offsetof(mgi_pipeline_file, audio),
+    [MGI_ADAPTED_PERSONALIZER] = offsetof(mgi_pipeline_file, personalizer),
+};
+
+char *mgi_pipeline_model(mgi_pipeline_file *file, int adapted)
+{
+    return (char *)file + model_at[adapted];
+}
+
+void mgi_pipeline_put(mgi_pipeline_file *file, int adapted, const char *name, const char *adapter)
+{
+    mgi_adapters *a = &file->adapters[adapted];
+    strcpy(mgi_pipeline_model(file, adapted), name);
+    memset(a, 0, sizeof *a);
+    if (!adapter)
+        return;
+    a->count = 1;
+    a->list[0].scale = 1.0;
+    strcpy(a->list[0].name, adapter);
+}
 
 static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const char *key,
                              char out[MGI_NAME_MAX + 1])
@@ -23,29 +50,29 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
     return MGEN_OK;
 }
 
-/* "video_adapters": a list that may be absent. */
-static mgen_status read_adapters(mgen_context *ctx, const mgi_json *root, mgi_adapters *out)
+/* "video_adapters" and the like: a list that may be absent. */
+static mgen_status read_adapters(mgen_context *ctx, const mgi_json *root, const char *key,
+                                 mgi_adapters *out)
 {
     static const char *const keys[] = {"name", "scale", NULL};
-    const mgi_json *list = mgi_json_find(root, "video_adapters");
+    const mgi_json *list = mgi_json_find(root, key);
     if (!list)
         return MGEN_OK;
     if (list->kind != MGI_JSON_ARRAY)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"video_adapters\" must be a list of objects");
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be a list of objects", key);
     for (const mgi_json *e = list->child; e; e = e->next) {
         if (e->kind != MGI_JSON_OBJECT)
-            return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "\"video_adapters\" has an entry that is not an object");
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" has an entry that is not an object", key);
         if (out->count == MGI_ADAPTERS_MAX)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"video_adapters\" has more than %d entries",
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" has more than %d entries", key,
                             MGI_ADAPTERS_MAX);
         const int64_t i = out->count++;
         out->list[i].scale = 1.0;
         MGI_TRY(mgi_json_only_keys(ctx, e, keys));
         MGI_TRY(read_name(ctx, e, "name", out->list[i].name));
         if (!out->list[i].name[0])
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "entry %lld of \"video_adapters\" has no \"name\"",
-                            (long long)i + 1);
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "entry %lld of \"%s\" has no \"name\"",
+                            (long long)i + 1, key);
         MGI_TRY(mgi_json_get_real(ctx, e, "scale", false, -100.0, 100.0, &out->list[i].scale));
     }
     return MGEN_OK;
@@ -53,15 +80,18 @@ static mgen_status read_adapters(mgen_context *ctx, const mgi_json *root, mgi_ad
 
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {
-        "format",         "version", "tae",       "text",   "video", "width",        "height",
-        "frames",         "fps",     "upsampler", "editor", "audio", "personalizer", "rewriter",
-        "video_adapters", NULL};
+    enum { OWN = 9 };
+    const char *keys[OWN + 2 * MGI_ADAPTED_KINDS + 1] = {
+        "format", "version", "tae", "text", "width", "height", "frames", "fps", "rewriter"};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
     if (root->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
+    for (int i = 0; i < MGI_ADAPTED_KINDS; i++) {
+        keys[OWN + 2 * i] = mgi_adapted[i].key;
+        keys[OWN + 2 * i + 1] = mgi_adapted[i].list;
+    }
     MGI_TRY(mgi_json_only_keys(ctx, root, keys));
     MGI_TRY(mgi_json_get_string(ctx, root, "format", true, &format));
     if (strcmp(format, "moviegen-pipeline"))
@@ -72,13 +102,11 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
         return mgi_fail(ctx, MGEN_E_VERSION, "\"version\" is %lld; this library reads 1; update it",
                         (long long)version);
     MGI_TRY(read_name(ctx, root, "tae", out->tae));
-    MGI_TRY(read_name(ctx, root, "video", out->video));
-    MGI_TRY(read_name(ctx, root, "upsampler", out->upsampler));
-    MGI_TRY(read_name(ctx, root, "editor", out->editor));
-    MGI_TRY(read_name(ctx, root, "audio", out->audio));
-    MGI_TRY(read_name(ctx, root, "personalizer", out->personalizer));
     MGI_TRY(read_name(ctx, root, "rewriter", out->rewriter));
-    MGI_TRY(read_adapters(ctx, root, &out->adapters));
+    for (int i = 0; i < MGI_ADAPTED_KINDS; i++) {
+        MGI_TRY(read_name(ctx, root, mgi_adapted[i].key, mgi_pipeline_model(out, i)));
+        MGI_TRY(read_adapters(ctx, root, mgi_adapted[i].list, &out->adapters[i]));
+    }
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -113,33 +141,50 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s", dir, file);
 }
 
+/* With the files of a model; "": there is none. */
+static uint64_t stamp_with(uint64_t hash, const char *dir, const char *model)
+{
+    char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
+    const char *const names[] = {json, weights};
+    if (!*model)
+        return hash;
+    snprintf(json, sizeof json, "%s.json", model);
+    snprintf(weights, sizeof weights, "%s.safetensors", model);
+    const uint64_t stamp = mgi_files_stamp(dir, names, 2);
+    return mgi_hash64(&stamp, sizeof stamp, hash);
+}
+
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum {
-        OTHERS = 7,
-        ADAPTERS = OTHERS + MGI_ROLES,
-        MODELS = ADAPTERS + MGI_ADAPTERS_MAX,
-        FILES = 1 + 2 * MODELS
-    };
-    const char *models[MODELS] = {file->tae,   file->video,        file->upsampler, file->editor,
-                                  file->audio, file->personalizer, file->rewriter};
-    const char *names[FILES];
-    char text[FILES][MGI_NAME_MAX + 16];
-    int count = 0;
+    char own[MGI_NAME_MAX + 16];
+    const char *const names[] = {own};
+    snprintf(own, sizeof own, "%.200s.json", name);
+    uint64_t hash = mgi_files_stamp(dir, names, 1);
+    hash = stamp_with(hash, dir, file->tae);
+    hash = stamp_with(hash, dir, file->rewriter);
     for (int i = 0; i < MGI_ROLES; i++)
-        models[OTHERS + i] = file->text[i];
-    for (int i = 0; i < MGI_ADAPTERS_MAX; i++)
-        models[ADAPTERS + i] = file->adapters.list[i].name;
-    snprintf(text[count++], sizeof text[0], "%.200s.json", name);
-    for (int i = 0; i < MODELS; i++) {
-        if (!models[i][0])
-            continue;
-        snprintf(text[count++], sizeof text[0], "%s.json", models[i]);
-        snprintf(text[count++], sizeof text[0], "%s.safetensors", models[i]);
+        hash = stamp_with(hash, dir, file->text[i]);
+    for (int i = 0; i < MGI_ADAPTED_KINDS; i++) {
+        const mgi_adapters *a = &file->adapters[i];
+        hash = stamp_with(hash, dir, (const char *)file + model_at[i]);
+        for (int64_t k = 0; k < a->count; k++)
+            hash = stamp_with(hash, dir, a->list[k].name);
     }
-    for (int i = 0; i < count; i++)
-        names[i] = text[i];
-    return mgi_files_stamp(dir, names, count);
+    return hash;
+}
+
+static void put_adapters(mgi_json_writer *w, const char *key, const mgi_adapters *a)
+{
+    if (!a->count)
+        return;
+    mgi_json_open(w, key, '[');
+    for (int64_t i = 0; i < a->count; i++) {
+        mgi_json_open(w, NULL, '{');
+        mgi_json_put_string(w, "name", a->list[i].name);
+        mgi_json_put_real(w, "scale", a->list[i].scale);
+        mgi_json_close(w, '}');
+    }
+    mgi_json_close(w, ']');
 }
 
 mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
@@ -159,25 +204,12 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
         if (p->text[i][0])
             mgi_json_put_string(&w, mgi_role_key[i], p->text[i]);
     mgi_json_close(&w, '}');
-    mgi_json_put_string(&w, "video", p->video);
-    if (p->adapters.count)
-        mgi_json_open(&w, "video_adapters", '[');
-    for (int64_t i = 0; i < p->adapters.count; i++) {
-        mgi_json_open(&w, NULL, '{');
-        mgi_json_put_string(&w, "name", p->adapters.list[i].name);
-        mgi_json_put_real(&w, "scale", p->adapters.list[i].scale);
-        mgi_json_close(&w, '}');
+    for (int i = 0; i < MGI_ADAPTED_KINDS; i++) {
+        const char *model = (const char *)p + model_at[i];
+        if (*model || i == MGI_ADAPTED_VIDEO)
+            mgi_json_put_string(&w, mgi_adapted[i].key, model);
+        put_adapters(&w, mgi_adapted[i].list, &p->adapters[i]);
     }
-    if (p->adapters.count)
-        mgi_json_close(&w, ']');
-    if (p->upsampler[0])
-        mgi_json_put_string(&w, "upsampler", p->upsampler);
-    if (p->editor[0])
-        mgi_json_put_string(&w, "editor", p->editor);
-    if (p->audio[0])
-        mgi_json_put_string(&w, "audio", p->audio);
-    if (p->personalizer[0])
-        mgi_json_put_string(&w, "personalizer", p->personalizer);
     if (p->rewriter[0])
         mgi_json_put_string(&w, "rewriter", p->rewriter);
     mgi_json_put_int(&w, "width", p->clip.width);
@@ -250,24 +282,31 @@ static mgen_status check_mesh(mgen_context *ctx, const mgi_mesh *mesh)
                           mesh->shape.shard);
 }
 
+/* What a transformer is opened with: adapters or NULL, and a mesh or NULL. */
+typedef struct opening {
+    const mgi_adapters *adapters;
+    const mgi_mesh *mesh;
+} opening;
+
 /* The transformer of an open file whose configuration was read with `status`. */
 static mgen_status load_transformer(mgen_context *ctx, const char *dir, const mgi_model_file *f,
-                                    mgen_status status, const mgi_vt_config *config,
-                                    const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
+                                    mgen_status status, const mgi_vt_config *config, opening with,
+                                    mgi_vt *out, uint64_t *hash)
 {
     *hash = f->hash;
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "%s/%s", dir, f->json_name);
-    MGI_TRY(check_mesh(ctx, mesh));
-    return load_vt(ctx, f, config, mesh, out);
+    MGI_TRY(check_mesh(ctx, with.mesh));
+    MGI_TRY(load_vt(ctx, f, config, with.mesh, out));
+    return mgi_adapters_merge(ctx, dir, with.adapters, f, out, hash);
 }
 
 /* The same, which closes the file. */
 static mgen_status take_transformer(mgen_context *ctx, const char *dir, mgi_model_file *f,
-                                    mgen_status status, const mgi_vt_config *config,
-                                    const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
+                                    mgen_status status, const mgi_vt_config *config, opening with,
+                                    mgi_vt *out, uint64_t *hash)
 {
-    status = load_transformer(ctx, dir, f, status, config, mesh, out, hash);
+    status = load_transformer(ctx, dir, f, status, config, with, out, hash);
     mgi_model_file_close(ctx, f);
     return status;
 }
@@ -279,26 +318,23 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     mgi_model_file f;
     mgi_vt_config config;
     memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, mgi_adapted[MGI_ADAPTED_VIDEO].model, &f));
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
-    status = load_transformer(ctx, dir, &f, status, &config, mesh, out, hash);
-    if (status == MGEN_OK)
-        status = mgi_adapters_merge(ctx, dir, adapters, &f, out, hash);
-    mgi_model_file_close(ctx, &f);
+    status = take_transformer(ctx, dir, &f, status, &config, (opening){adapters, mesh}, out, hash);
     if (status != MGEN_OK)
         mgi_vt_finish(out);
     return status;
 }
 
 static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char *name,
-                                  const mgi_mesh *mesh, void *to, uint64_t *hash)
+                                  opening with, void *to, uint64_t *hash)
 {
     mgi_upsampler *out = to;
     mgi_model_file f;
     uint64_t tae = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_UPSAMPLER_KIND, &f));
     mgen_status status = mgi_upsampler_config_read(ctx, f.config, &out->config);
-    status = take_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
+    status = take_transformer(ctx, dir, &f, status, &out->config.video, with, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_tae_open(ctx, dir, out->config.tae, &out->tae, &tae);
     *hash = mgi_hash64(&tae, sizeof tae, *hash);
@@ -313,14 +349,13 @@ static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char
 
 /* A model of several files as those of one save: opened again when its own were replaced meanwhile. */
 typedef struct several {
-    mgen_status (*load)(mgen_context *ctx, const char *dir, const char *name, const mgi_mesh *mesh,
+    mgen_status (*load)(mgen_context *ctx, const char *dir, const char *name, opening with,
                         void *out, uint64_t *hash);
     void (*finish)(void *out);
-    const mgi_mesh *mesh;
 } several;
 
 static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const char *name,
-                                    const mgi_mesh *mesh, several of, void *out, uint64_t *hash)
+                                    opening with, several of, void *out, uint64_t *hash)
 {
     char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
     const char *const names[] = {json, weights};
@@ -335,7 +370,7 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
         of.finish(out);
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
-        status = of.load(ctx, dir, name, mesh, out, hash);
+        status = of.load(ctx, dir, name, with, out, hash);
         whole = !mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2);
     }
     if (!whole)
@@ -354,15 +389,16 @@ static void finish_upsampler(void *upsampler)
 mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                mgi_upsampler *out, uint64_t *hash)
 {
-    return mgi_upsampler_open_mesh(ctx, dir, name, NULL, out, hash);
+    return mgi_upsampler_open_mesh(ctx, dir, name, NULL, NULL, out, hash);
 }
 
 mgen_status mgi_upsampler_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                                    const mgi_mesh *mesh, mgi_upsampler *out, uint64_t *hash)
+                                    const mgi_adapters *adapters, const mgi_mesh *mesh,
+                                    mgi_upsampler *out, uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, mesh, (several){open_upsampler, finish_upsampler}, out,
-                            hash);
+    return open_of_one_save(ctx, dir, name, (opening){adapters, mesh},
+                            (several){open_upsampler, finish_upsampler}, out, hash);
 }
 
 void mgi_upsampler_finish(mgi_upsampler *u)
@@ -374,17 +410,19 @@ void mgi_upsampler_finish(mgi_upsampler *u)
 mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
                             uint64_t *hash)
 {
-    return mgi_editor_open_mesh(ctx, dir, name, NULL, out, hash);
+    return mgi_editor_open_mesh(ctx, dir, name, NULL, NULL, out, hash);
 }
 
 mgen_status mgi_editor_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                                 const mgi_mesh *mesh, mgi_editor *out, uint64_t *hash)
+                                 const mgi_adapters *adapters, const mgi_mesh *mesh,
+                                 mgi_editor *out, uint64_t *hash)
 {
     mgi_model_file f;
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_EDITOR_KIND, &f));
     mgen_status status = mgi_editor_config_read(ctx, f.config, &out->config);
-    status = take_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
+    status = take_transformer(ctx, dir, &f, status, &out->config.video, (opening){adapters, mesh},
+                              &out->video, hash);
     if (status != MGEN_OK)
         mgi_editor_finish(out);
     return status;
@@ -410,14 +448,14 @@ static mgen_status check_vision(mgen_context *ctx, const char *name, const mgi_v
 }
 
 static mgen_status open_personalizer(mgen_context *ctx, const char *dir, const char *name,
-                                     const mgi_mesh *mesh, void *to, uint64_t *hash)
+                                     opening with, void *to, uint64_t *hash)
 {
     mgi_personalizer *out = to;
     mgi_model_file f;
     uint64_t vision = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_PERSONALIZER_KIND, &f));
     mgen_status status = mgi_personalizer_config_read(ctx, f.config, &out->config);
-    status = take_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
+    status = take_transformer(ctx, dir, &f, status, &out->config.video, with, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_clip_vision_open(ctx, dir, out->config.vision, &out->vision, &vision);
     *hash = mgi_hash64(&vision, sizeof vision, *hash);
@@ -434,15 +472,16 @@ static void finish_personalizer(void *personalizer)
 mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_personalizer *out, uint64_t *hash)
 {
-    return mgi_personalizer_open_mesh(ctx, dir, name, NULL, out, hash);
+    return mgi_personalizer_open_mesh(ctx, dir, name, NULL, NULL, out, hash);
 }
 
 mgen_status mgi_personalizer_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                                       const mgi_mesh *mesh, mgi_personalizer *out, uint64_t *hash)
+                                       const mgi_adapters *adapters, const mgi_mesh *mesh,
+                                       mgi_personalizer *out, uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, mesh, (several){open_personalizer, finish_personalizer},
-                            out, hash);
+    return open_of_one_save(ctx, dir, name, (opening){adapters, mesh},
+                            (several){open_personalizer, finish_personalizer}, out, hash);
 }
 
 void mgi_personalizer_finish(mgi_personalizer *p)
@@ -474,15 +513,15 @@ mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *a)
                           a->config.vision, (long long)seen, (long long)v->features);
 }
 
-static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name,
-                              const mgi_mesh *mesh, void *to, uint64_t *hash)
+static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name, opening with,
+                              void *to, uint64_t *hash)
 {
     mgi_audio *out = to;
     mgi_model_file f;
     uint64_t parts[3] = {0};
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_AUDIO_KIND, &f));
     mgen_status status = mgi_audio_config_read(ctx, f.config, &out->config);
-    status = take_transformer(ctx, dir, &f, status, &out->config.transformer, mesh,
+    status = take_transformer(ctx, dir, &f, status, &out->config.transformer, with,
                               &out->transformer, hash);
     MGI_TRY(status);
     MGI_TRY(mgi_audio_codec_open(ctx, dir, out->config.codec, &out->codec, &parts[0]));
@@ -500,10 +539,12 @@ static void finish_audio(void *audio)
 }
 
 mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name,
-                           const mgi_mesh *mesh, mgi_audio *out, uint64_t *hash)
+                           const mgi_adapters *adapters, const mgi_mesh *mesh, mgi_audio *out,
+                           uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, mesh, (several){open_audio, finish_audio}, out, hash);
+    return open_of_one_save(ctx, dir, name, (opening){adapters, mesh},
+                            (several){open_audio, finish_audio}, out, hash);
 }
 
 void mgi_audio_finish(mgi_audio *a)

@@ -43,13 +43,18 @@ typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
     char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1], audio[MGI_NAME_MAX + 1];
     char personalizer[MGI_NAME_MAX + 1], rewriter[MGI_NAME_MAX + 1];
-    mgi_adapters adapters; /* of the video model, in their order */
+    mgi_adapters adapters[MGI_ADAPTED_KINDS]; /* of each of the models, in their order */
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
                                    mgi_pipeline_file *out);
 mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
                                     const mgi_pipeline_file *file);
+
+/* The name of its model of a kind, in *file. That becomes the one of another model, whose only adapter is named too (NULL: it has
+ * none): those before were the other's. */
+char *mgi_pipeline_model(mgi_pipeline_file *file, int adapted);
+void mgi_pipeline_put(mgi_pipeline_file *file, int adapted, const char *name, const char *adapter);
 
 /* mgi_files_stamp of the file and of all models that it names. */
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file);
@@ -75,9 +80,10 @@ typedef struct mgi_upsampler {
 } mgi_upsampler;
 mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                mgi_upsampler *out, uint64_t *hash);
-/* The transformer split over a mesh, as mgi_vt_open_mesh() does; the autoencoder is whole on every rank. */
+/* The transformer with adapters, split over a mesh, as mgi_vt_open_mesh() does; the autoencoder is whole on every rank. */
 mgen_status mgi_upsampler_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                                    const mgi_mesh *mesh, mgi_upsampler *out, uint64_t *hash);
+                                    const mgi_adapters *adapters, const mgi_mesh *mesh,
+                                    mgi_upsampler *out, uint64_t *hash);
 void mgi_upsampler_finish(mgi_upsampler *upsampler);
 
 /* An editor, held as an upsampler's transformer is; the other networks are the pipeline's. */
@@ -88,7 +94,8 @@ typedef struct mgi_editor {
 mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
                             uint64_t *hash);
 mgen_status mgi_editor_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                                 const mgi_mesh *mesh, mgi_editor *out, uint64_t *hash);
+                                 const mgi_adapters *adapters, const mgi_mesh *mesh,
+                                 mgi_editor *out, uint64_t *hash);
 void mgi_editor_finish(mgi_editor *editor);
 
 /* A personalizer with its image encoder, held as an upsampler's autoencoder is; the other networks are the pipeline's. */
@@ -101,7 +108,8 @@ mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char
                                   mgi_personalizer *out, uint64_t *hash);
 /* The image encoder is whole on every rank. */
 mgen_status mgi_personalizer_open_mesh(mgen_context *ctx, const char *dir, const char *name,
-                                       const mgi_mesh *mesh, mgi_personalizer *out, uint64_t *hash);
+                                       const mgi_adapters *adapters, const mgi_mesh *mesh,
+                                       mgi_personalizer *out, uint64_t *hash);
 void mgi_personalizer_finish(mgi_personalizer *personalizer);
 
 /* An audio model with the networks that its file names. */
@@ -112,9 +120,11 @@ typedef struct mgi_audio {
     mgi_text_encoder text;
     mgi_clip_vision vision; /* unless config.vision is "" */
 } mgi_audio;
-/* *hash receives the identity of all. Held as an upsampler is; the transformer split over a mesh, the rest whole on every rank. */
+/* *hash receives the identity of all. Held as an upsampler is; the transformer with adapters, split over a mesh, the rest whole on
+ * every rank. */
 mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name,
-                           const mgi_mesh *mesh, mgi_audio *out, uint64_t *hash);
+                           const mgi_adapters *adapters, const mgi_mesh *mesh, mgi_audio *out,
+                           uint64_t *hash);
 void mgi_audio_finish(mgi_audio *audio);
 /* Whether the parts fit together. CORRUPT with what does not. */
 mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *audio);

@@ -287,22 +287,28 @@ static mgen_status read_folders(folders *f)
     return MGEN_OK;
 }
 
-/* The networks whose names are at `offset`, under the first one's name; video models with their adapters. */
-static mgen_status average_part(const folders *f, size_t offset, const char *dir)
+/* The networks whose names are at `offset`, under the first one's name; `adapted`: with their adapters of that kind, or -1. */
+static mgen_status average_part(const folders *f, size_t offset, int adapted, const char *dir)
 {
-    const bool video = offset == offsetof(mgi_pipeline_file, video);
     const char *names[MGI_AVERAGE_MAX];
     const mgi_adapters *adapters[MGI_AVERAGE_MAX];
     const mgi_average_request q = {.dirs = f->dirs,
                                    .names = names,
                                    .weights = f->weights,
-                                   .adapters = video ? adapters : NULL,
+                                   .adapters = adapted >= 0 ? adapters : NULL,
                                    .count = f->count};
     for (int64_t i = 0; i < f->count; i++) {
         names[i] = (const char *)&f->in.set[i] + offset;
-        adapters[i] = &f->in.set[i].adapters;
+        adapters[i] = adapted >= 0 ? &f->in.set[i].adapters[adapted] : NULL;
     }
     return mgi_average_models(f->ctx, &q, dir, names[0]);
+}
+
+static mgen_status average_adapted(const folders *f, int adapted, const char *dir)
+{
+    mgi_pipeline_file p;
+    const size_t offset = (size_t)(mgi_pipeline_model(&p, adapted) - (char *)&p);
+    return average_part(f, offset, adapted, dir);
 }
 
 /* A model of the first folder; "": none. */
@@ -358,12 +364,67 @@ static mgen_status copy_rewriter(const folders *f, const char *dir)
     return status == MGEN_OK && !foreign ? copy_model(f, name, dir) : status;
 }
 
+/* A part that one of the other models names in its file; *foreign where it is a folder of another library, which is not copied. */
+static mgen_status copy_named(const folders *f, const mgi_json *config, const char *key,
+                              const char *dir, bool *foreign)
+{
+    const char *name = "";
+    MGI_TRY(mgi_json_get_string(f->ctx, config, key, false, &name));
+    *foreign = *foreign || (*name && mgi_model_is_folder(f->ctx, f->dirs[0], name));
+    if (!*name || *foreign)
+        return MGEN_OK;
+    if (!strcmp(key, "text")) {
+        mgi_text_encoder e;
+        uint64_t hash;
+        MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[0], name, &e, &hash));
+        mgen_status status = mgi_tokenizer_save(f->ctx, e.tokenizer, dir);
+        mgi_text_encoder_finish(&e);
+        MGI_TRY(status);
+    }
+    return copy_model(f, name, dir);
+}
+
+static mgen_status copy_parts(const folders *f, const char *model, const char *dir, bool *foreign)
+{
+    static const char *const keys[] = {"tae", "vision", "codec", "text"};
+    mgi_model_file file;
+    MGI_TRY(mgi_model_file_open(f->ctx, f->dirs[0], model, NULL, &file));
+    mgen_status status = MGEN_OK;
+    for (int i = 0; i < 4 && status == MGEN_OK && !*foreign; i++)
+        status = copy_named(f, file.config, keys[i], dir, foreign);
+    mgi_model_file_close(f->ctx, &file);
+    return status;
+}
+
+/* Upsamplers, editors, personalizers and models of sound learned beside one video model: of a single folder they come along with
+ * their adapters in their weights, of several none does. */
+static mgen_status write_others(const folders *f, const char *dir, mgi_pipeline_file *result)
+{
+    for (int i = 0; i < MGI_ADAPTED_KINDS; i++) {
+        char *model = mgi_pipeline_model(result, i);
+        bool left_out = f->count > 1;
+        if (i == MGI_ADAPTED_VIDEO || !*model)
+            continue;
+        if (!left_out) {
+            MGI_TRY(copy_parts(f, model, dir, &left_out));
+            if (left_out)
+                mgi_log(f->ctx, MGEN_LOG_WARN,
+                        "%s: the model \"%s\" is left out: it has a part that is another "
+                        "library's folder",
+                        f->dirs[0], model);
+        }
+        if (left_out)
+            *model = '\0';
+        else
+            MGI_TRY(average_adapted(f, i, dir));
+    }
+    memset(result->adapters, 0, sizeof result->adapters); /* they are in the weights */
+    return MGEN_OK;
+}
+
 static mgen_status write_folder(const folders *f, const char *dir)
 {
     mgi_pipeline_file result = f->in.set[0];
-    /* they learned with other text encoders than those that come out, or have parts that are not copied */
-    result.upsampler[0] = result.editor[0] = result.audio[0] = result.personalizer[0] = '\0';
-    memset(&result.adapters, 0, sizeof result.adapters); /* they are in its weights */
     MGI_TRY(copy_model(f, f->in.set[0].tae, dir));
     MGI_TRY(copy_rewriter(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
@@ -373,9 +434,10 @@ static mgen_status write_folder(const folders *f, const char *dir)
         bool foreign = mgi_model_is_folder(f->ctx, f->dirs[0], name);
         MGI_TRY(copy_text(f, k, foreign, dir));
         if (!foreign)
-            MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), dir));
+            MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), -1, dir));
     }
-    MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, video), dir));
+    MGI_TRY(average_adapted(f, MGI_ADAPTED_VIDEO, dir));
+    MGI_TRY(write_others(f, dir, &result));
     for (int64_t i = 0; i < f->count; i++)
         MGI_TRY(same_set(f->ctx, &f->in, i, f->dirs[i], "pipeline"));
     return mgi_pipeline_file_write(f->ctx, dir, "pipeline", &result);
@@ -504,7 +566,7 @@ static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const ch
     for (int64_t i = 0; i < q.count; i++) {
         dirs[i] = r->dir;
         names[i] = (const char *)&r->in.set[i] + offset;
-        adapters[i] = &r->in.set[i].adapters;
+        adapters[i] = &r->in.set[i].adapters[MGI_ADAPTED_VIDEO];
         own = own || strcmp(names[i], names[0]) != 0;
         any = any || adapters[i]->count;
     }
@@ -541,7 +603,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     MGI_TRY(read_sets(r));
     mgi_pipeline_file result = r->in.set[0];
     MGI_TRY(all_networks(r, dir, &result));
-    memset(&result.adapters, 0, sizeof result.adapters); /* they are in its weights */
+    memset(&result.adapters[MGI_ADAPTED_VIDEO], 0, sizeof result.adapters[0]); /* in its weights */
     for (int64_t i = 0; i < r->stage.average_count; i++) {
         char name[MGI_NAME_MAX + 1];
         mgi_model_name(name, r->stage.average[i], "pipeline");

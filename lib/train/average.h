@@ -24,7 +24,8 @@ mgen_status mgi_average_check(mgen_context *ctx, const mgi_average_request *requ
 mgen_status mgi_average_models(mgen_context *ctx, const mgi_average_request *request,
                                const char *dir, const char *name);
 /* The pipelines of `count` model folders as one in `out`, which may be one of them; a model that is there is replaced when the new one
- * is whole, as by every other saver: video models and text encoders are averaged, TAEs and tokenizers must be the same. INVALID with what differs. */
+ * is whole, as by every other saver: video models and text encoders are averaged, TAEs and tokenizers must be the same; adapters come
+ * into the weights. Other models come along where there is one folder. INVALID with what differs. */
 mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, const double *weights,
                                 int64_t count, const char *out);
 

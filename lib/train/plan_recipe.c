@@ -455,8 +455,10 @@ static mgen_status plan_stage(mgen_context *ctx, const char *recipe, mgi_stage *
                         mgi_stage_kind_name[s->kind]);
     if (!walked && !transformer(s)->layers)
         return mgi_fail(ctx, MGEN_E_INVALID,
-                        "its \"video_model\" is left out, as its adapter's model has it; the "
-                        "planner reads no models: write it");
+                        "its \"%s\" is left out, as its adapter's model has it; the planner reads "
+                        "no models: write it",
+                        s->kind == MGI_STAGE_TEXT_TO_VIDEO ? "video_model"
+                                                           : mgi_stage_kind_name[s->kind]);
     if (!out->gpus)
         return mgi_fail(
             ctx, MGEN_E_INVALID,

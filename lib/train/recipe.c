@@ -511,15 +511,18 @@ mgen_status mgi_recipe_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s
 
 static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"tae",           "upsampler", "artifacts", "degrade",
-                                       "text_encoders", "clips",     "drop",      "start_from",
-                                       "save_as",       "buckets",   "images",    "recompute",
-                                       "store",         "times",     "plan",      NULL};
+    static const char *const keys[] = {
+        "tae",        "upsampler", "artifacts", "degrade", "text_encoders", "clips", "drop",
+        "start_from", "save_as",   "buckets",   "images",  "recompute",     "store", "times",
+        "plan",       "adapter",   NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(read_artifacts(ctx, o, s));
     MGI_TRY(read_degrade(ctx, o, s));
+    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
+    if (s->adapter.rank && !mgi_json_find(o, "upsampler"))
+        return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "upsampler", &part));
     mgen_status status = mgi_upsampler_config_read_with(ctx, part, s->tae_name, &s->upsampler);
     if (status != MGEN_OK)

@@ -55,13 +55,16 @@ mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     static const char *const keys[] = {
         "tae",       "editor",      "edits",      "text_encoders", "clips",   "drop",
         "drop_both", "drop_source", "start_from", "save_as",       "buckets", "images",
-        "recompute", "store",       "times",      "plan",          NULL};
+        "recompute", "store",       "times",      "plan",          "adapter", NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_edits(ctx, o, s));
     MGI_TRY(check_buckets(ctx, s));
+    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
+    if (s->adapter.rank && !mgi_json_find(o, "editor"))
+        return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "editor", &part));
     mgen_status status = mgi_editor_config_read(ctx, part, &s->editor);
     if (status != MGEN_OK)

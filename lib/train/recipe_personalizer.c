@@ -63,27 +63,47 @@ static mgen_status read_photos(mgen_context *ctx, const mgi_json *o, mgi_stage *
                           "\"photos\" are all 0; \"paired\" or \"cross\" must have a share");
 }
 
+/* Of an adapter's stage it may be left out, and else stays as it is. */
+static mgen_status read_vision(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    const mgi_json *part;
+    if (s->adapter.rank && !mgi_json_find(o, "vision")) {
+        s->vision = (mgi_vision_recipe){.frozen = true, .lr_scale = 1.0};
+        return MGEN_OK;
+    }
+    MGI_TRY(mgi_recipe_object(ctx, o, "vision", &part));
+    mgen_status status = mgi_recipe_vision(ctx, part, true, &s->vision);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "\"vision\"");
+    if (s->adapter.rank && !s->vision.frozen)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"adapter\" stands where an image encoder learns; what is learnt is a "
+                        "change of one model: make it \"frozen\"");
+    if (s->vision.frozen)
+        strcpy(s->personalizer.vision, s->vision.from);
+    else
+        mgi_model_name(s->personalizer.vision, s->save_as, "personalizer_vision");
+    return MGEN_OK;
+}
+
 mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {
-        "tae",       "vision",    "photos",     "personalizer",  "clips",   "drop",
-        "drop_both", "images",    "start_from", "text_encoders", "save_as", "drop_source",
-        "buckets",   "recompute", "store",      "times",         "plan",    NULL};
+    static const char *const keys[] = {"tae",        "vision",        "photos",    "personalizer",
+                                       "clips",      "drop",          "drop_both", "images",
+                                       "start_from", "text_encoders", "save_as",   "drop_source",
+                                       "buckets",    "recompute",     "store",     "times",
+                                       "plan",       "adapter",       NULL};
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_photos(ctx, o, s));
-    MGI_TRY(mgi_recipe_object(ctx, o, "vision", &part));
-    mgen_status status = mgi_recipe_vision(ctx, part, true, &s->vision);
-    if (status != MGEN_OK)
-        return mgi_fail_context(ctx, status, "\"vision\"");
-    if (s->vision.frozen)
-        strcpy(s->personalizer.vision, s->vision.from);
-    else
-        mgi_model_name(s->personalizer.vision, s->save_as, "personalizer_vision");
+    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
+    MGI_TRY(read_vision(ctx, o, s));
+    if (s->adapter.rank && !mgi_json_find(o, "personalizer"))
+        return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "personalizer", &part));
-    status = mgi_personalizer_config_read_with(ctx, part, &s->personalizer);
+    mgen_status status = mgi_personalizer_config_read_with(ctx, part, &s->personalizer);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"personalizer\"");
     s->video = s->personalizer.video;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a recipe's stage of the kind "text_to_video" says of preferences and of an adapter, which are learnt beside the model
- * that it starts from. */
+ * What a recipe's stages say of preferences, of the kind "text_to_video", and of an adapter, which are learnt beside the model
+ * that they start from. */
 #include "model/adapter.h"
 #include "train/recipe_parts.h"
 

@@ -126,6 +126,9 @@ mgen_status mgi_stage_name_model(mgen_context *ctx, const char *dir, const char 
         return MGEN_OK;
     MGI_TRY(status);
     strcpy((char *)&p + field, name);
+    for (int i = 0; i < MGI_ADAPTED_KINDS; i++)
+        if (mgi_pipeline_model(&p, i) == (char *)&p + field)
+            mgi_pipeline_put(&p, i, name, NULL);
     return mgi_pipeline_file_write(ctx, to, "pipeline", &p);
 }
 

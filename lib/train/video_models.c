@@ -3,6 +3,7 @@
 #include "core/hash.h"
 #include "core/quiet.h"
 #include "dist/sharding_plan.h"
+#include "train/adapting.h"
 #include "train/video_stage.h"
 
 #include <stdio.h>
@@ -183,25 +184,17 @@ static void write_vision(mgi_json_writer *w, const void *config)
     mgi_clip_vision_config_write(w, config);
 }
 
-/* An adapter is used beside the weights that are in the file: they do not grow. How a model is held and guided is theirs. */
-static mgen_status load_adapted(struct mgi_stage_run *r, mgi_vt *to, const char *name,
-                                const mgi_model_file *file, const mgi_vt_config *theirs)
-{
-    mgi_vt_config same = *theirs;
-    same.guidance = r->stage.video.guidance;
-    same.noise_scale = r->stage.video.noise_scale;
-    same.precision = r->stage.video.precision;
-    MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_video, &same, &r->stage.video));
-    return mgi_module_load(&to->module, &file->weights, file->weights_name, false);
-}
-
 static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *name,
                               const mgi_model_file *file, const mgi_vt_config *theirs)
 {
     const mgi_vt_config *ours = &r->stage.video;
     mgi_vt_config grown = *theirs;
-    if (mgi_trains_adapter(r))
-        return load_adapted(r, to, name, file, theirs);
+    mgi_adapter_config base;
+    if (mgi_trains_adapter(r)) {
+        MGI_TRY(mgi_adapting_load(r->ctx, &r->stage, name, file, theirs, to, &base));
+        r->base = to == &r->video ? base : r->base;
+        return MGEN_OK;
+    }
     grown.frames_max = ours->frames_max < grown.frames_max ? grown.frames_max : ours->frames_max;
     grown.rows_max = ours->rows_max < grown.rows_max ? grown.rows_max : ours->rows_max;
     grown.columns_max =
@@ -235,35 +228,44 @@ static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *n
     return mgi_vt_load_grown(to, theirs, &file->weights, file->weights_name);
 }
 
-/* The transformer of a model's file; of a personalizer, the name of its image encoder goes to `vision`. */
-static mgen_status read_config(struct mgi_stage_run *r, const char *name,
-                               const mgi_model_file *file, mgi_vt_config *out,
-                               char vision[MGI_NAME_MAX + 1])
+/* What a model's file says: its transformer, and what an upsampler, an editor or a personalizer has beside it. */
+typedef struct begun {
+    mgi_vt_config video;
+    mgi_upsampler_config upsampler;
+    mgi_editor_config editor;
+    mgi_personalizer_config personalizer;
+} begun;
+
+static mgen_status read_more(struct mgi_stage_run *r, const mgi_json *config, begun *out)
 {
-    mgi_upsampler_config u;
-    mgi_editor_config e;
-    mgi_personalizer_config p;
-    const char *kind = mgi_json_find(file->root, "kind")->s;
-    vision[0] = '\0';
-    if (!strcmp(kind, video_kind))
-        return mgi_vt_config_read(r->ctx, file->config, out);
-    if (strcmp(kind, mgi_stage_kind_name[r->stage.kind])) /* which their models' are called, too */
-        return mgi_fail(r->ctx, MGEN_E_STATE,
-                        "stage \"%s\" cannot start from \"%s\": it begins as a video model or as "
-                        "%s, and %s.json is a %.40s",
-                        r->stage.name, r->stage.start_from, title_of(r).text, name, kind);
     if (mgi_trains_editor(r)) {
-        MGI_TRY(mgi_editor_config_read(r->ctx, file->config, &e));
-        *out = e.video;
+        MGI_TRY(mgi_editor_config_read(r->ctx, config, &out->editor));
+        out->video = out->editor.video;
     } else if (mgi_trains_personalizer(r)) {
-        MGI_TRY(mgi_personalizer_config_read(r->ctx, file->config, &p));
-        *out = p.video;
-        strcpy(vision, p.vision);
+        MGI_TRY(mgi_personalizer_config_read(r->ctx, config, &out->personalizer));
+        out->video = out->personalizer.video;
     } else {
-        MGI_TRY(mgi_upsampler_config_read(r->ctx, file->config, &u));
-        *out = u.video;
+        MGI_TRY(mgi_upsampler_config_read(r->ctx, config, &out->upsampler));
+        out->video = out->upsampler.video;
     }
     return MGEN_OK;
+}
+
+static mgen_status read_config(struct mgi_stage_run *r, const char *name,
+                               const mgi_model_file *file, begun *out)
+{
+    const bool own = mgi_trains_more(r) && mgi_trains_adapter(r); /* which changes such a model */
+    const char *kind = mgi_json_find(file->root, "kind")->s;
+    memset(out, 0, sizeof *out);
+    if (!strcmp(kind, video_kind) && !own)
+        return mgi_vt_config_read(r->ctx, file->config, &out->video);
+    if (!strcmp(kind, mgi_stage_kind_name[r->stage.kind])) /* which their models' are called, too */
+        return read_more(r, file->config, out);
+    return mgi_fail(r->ctx, MGEN_E_STATE,
+                    "stage \"%s\" cannot start from \"%s\": it %s %s, and %s.json is a %.40s",
+                    r->stage.name, r->stage.start_from,
+                    own ? "trains an adapter of" : "begins as a video model or as",
+                    title_of(r).text, name, kind);
 }
 
 static mgen_status open_named(struct mgi_stage_run *r, const char *kind,
@@ -311,34 +313,71 @@ static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 
 static mgen_status start_video(struct mgi_stage_run *r, mgi_vt *to)
 {
     mgi_model_file file;
-    mgi_vt_config theirs;
-    char name[MGI_NAME_MAX + 1], vision[MGI_NAME_MAX + 1];
+    begun theirs;
+    char name[MGI_NAME_MAX + 1];
     MGI_TRY(open_start(r, name, &file));
-    mgen_status status = read_config(r, name, &file, &theirs, vision);
+    mgen_status status = read_config(r, name, &file, &theirs);
     if (status == MGEN_OK)
-        status = load_video(r, to, name, &file, &theirs);
-    if (to == &r->video) {
+        status = load_video(r, to, name, &file, &theirs.video);
+    if (to == &r->video)
         r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
-        r->base = (mgi_adapter_config){
-            .rank = r->stage.adapter.rank, .alpha = r->stage.adapter.alpha, .base_hash = file.hash};
-        strcpy(r->base.base, name);
-    }
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
 
-/* The configuration of the model that an adapter changes, where the recipe leaves it out. */
-static mgen_status take_config(struct mgi_stage_run *r)
+static mgen_status another(const struct mgi_stage_run *r, const char *name, const char *what,
+                           const char *ours, const char *theirs)
+{
+    return mgi_fail(r->ctx, MGEN_E_STATE,
+                    "stage \"%s\" has %s \"%s\", but \"%s\", of which it trains an adapter, has "
+                    "\"%s\"; take the same",
+                    r->stage.name, what, ours, name, theirs);
+}
+
+/* What the recipe leaves out of the model that an adapter changes is that model's; so must be what it says. */
+static mgen_status take_config(struct mgi_stage_run *r, const char *name, const begun *theirs)
+{
+    mgi_stage *s = &r->stage;
+    mgen_status status = MGEN_OK;
+    if (!s->video.layers) {
+        s->video = theirs->video;
+        s->upsampler = theirs->upsampler;
+        s->editor = theirs->editor;
+        status = mgi_trains_more(r) ? MGEN_OK : mgi_recipe_video_ok(r->ctx, s);
+        if (mgi_trains_personalizer(r))
+            s->personalizer = theirs->personalizer;
+    }
+    if (status != MGEN_OK)
+        return mgi_fail_context(r->ctx, status, "stage \"%s\", with the \"video_model\" of \"%s\"",
+                                s->name, name);
+    if (mgi_trains_upsampler(r) && strcmp(s->tae_name, theirs->upsampler.tae))
+        return another(r, name, "the autoencoder", s->tae_name, theirs->upsampler.tae);
+    if (mgi_trains_upsampler(r) && s->upsampler.factor != theirs->upsampler.factor)
+        return mgi_fail(
+            r->ctx, MGEN_E_STATE,
+            "stage \"%s\" enlarges by %lld (\"factor\"), but \"%s\", of which it trains "
+            "an adapter, by %lld; take the same",
+            s->name, (long long)s->upsampler.factor, name, (long long)theirs->upsampler.factor);
+    if (!mgi_trains_personalizer(r))
+        return MGEN_OK;
+    if (!s->vision.from[0])
+        snprintf(s->vision.from, sizeof s->vision.from, "%.63s", theirs->personalizer.vision);
+    strcpy(s->personalizer.vision, s->vision.from);
+    return !strcmp(s->vision.from, theirs->personalizer.vision)
+               ? MGEN_OK
+               : another(r, name, "the image encoder", s->vision.from, theirs->personalizer.vision);
+}
+
+static mgen_status take_adapted(struct mgi_stage_run *r)
 {
     mgi_model_file file;
-    char name[MGI_NAME_MAX + 1], vision[MGI_NAME_MAX + 1];
+    begun theirs;
+    char name[MGI_NAME_MAX + 1];
     MGI_TRY(open_start(r, name, &file));
-    mgen_status status = read_config(r, name, &file, &r->stage.video, vision);
+    mgen_status status = read_config(r, name, &file, &theirs);
+    if (status == MGEN_OK)
+        status = take_config(r, name, &theirs);
     mgi_model_file_close(r->ctx, &file);
-    if (status == MGEN_OK && (status = mgi_recipe_video_ok(r->ctx, &r->stage)) != MGEN_OK)
-        status =
-            mgi_fail_context(r->ctx, status, "stage \"%s\", with the \"video_model\" of \"%s\"",
-                             r->stage.name, name);
     return status;
 }
 
@@ -410,13 +449,14 @@ static mgen_status open_texts(struct mgi_stage_run *r)
 static mgen_status vision_of_start(struct mgi_stage_run *r, char vision[MGI_NAME_MAX + 1])
 {
     mgi_model_file file;
-    mgi_vt_config theirs;
+    begun theirs;
     char name[MGI_NAME_MAX + 1];
     vision[0] = '\0';
     if (!r->stage.start_from[0])
         return MGEN_OK;
     MGI_TRY(open_start(r, name, &file));
-    mgen_status status = read_config(r, name, &file, &theirs, vision);
+    mgen_status status = read_config(r, name, &file, &theirs);
+    strcpy(vision, theirs.personalizer.vision);
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
@@ -516,6 +556,9 @@ static mgen_status open_back(struct mgi_stage_run *r)
 
 mgen_status mgi_video_open_taes(struct mgi_stage_run *r)
 {
+    MGI_TRY(mgi_adapting_check(r->ctx, &r->stage, r->dir, r->mesh));
+    if (mgi_trains_adapter(r))
+        MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, take_adapted(r)));
     mgen_status status = mgi_tae_open(r->ctx, r->dir, r->stage.tae_name, &r->tae, &r->tae_hash);
     MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
     r->stage.tae = r->tae.config;
@@ -537,17 +580,6 @@ static mgen_status open_before(struct mgi_stage_run *r)
     MGI_TRY(mgi_module_compute(&r->before.module, r->stage.dtype));
     mgi_module_settle(&r->before.module);
     return MGEN_OK;
-}
-
-static mgen_status check_ranks(const struct mgi_stage_run *r)
-{
-    const mgi_mesh_shape s = r->mesh ? r->mesh->shape : (mgi_mesh_shape){1, 1, 1, 1};
-    return !mgi_trains_adapter(r) || (s.tp <= 1 && s.shard <= 1)
-               ? MGEN_OK
-               : mgi_fail(r->ctx, MGEN_E_UNSUPPORTED,
-                          "stage \"%s\" trains an adapter, of which every rank has all, as of its "
-                          "model; use a mesh of dp and cp alone, without \"tp\" and \"shard\"",
-                          r->stage.name);
 }
 
 /* What learns, ready for steps: the video model, or an adapter beside it, which changes what that starts from. */
@@ -582,12 +614,9 @@ static mgen_status make_video(struct mgi_stage_run *r)
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
     const mgi_stage *stage = &r->stage;
-    MGI_TRY(check_ranks(r));
     MGI_TRY(open_texts(r));
     if (mgi_trains_personalizer(r))
         MGI_TRY(open_vision(r));
-    if (!stage->video.layers)
-        MGI_TRY(mgi_stage_needs(r->ctx, stage, take_config(r)));
     MGI_TRY(make_video(r));
     r->video.recompute = stage->recompute;
     if (stage->start_from[0])
@@ -603,43 +632,39 @@ mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_param
 
 /* -- saving ----------------------------------------------------------------------------------- */
 
-static mgen_status write_upsampled(struct mgi_stage_run *r, const char *dir)
+static mgen_status save_more(struct mgi_stage_run *r, const char *dir, const char *name)
 {
-    mgi_upsampler_config config = r->stage.upsampler;
-    mgi_pipeline_file p;
-    config.video = r->stage.video;
-    strcpy(config.tae, r->stage.tae_name);
-    MGI_TRY(read_pipeline(r, &p));
-    mgi_model_name(p.upsampler, r->stage.save_as, "upsampler");
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.upsampler, MGI_UPSAMPLER_KIND, write_upsampler,
-                                &config, &r->video.module, mgi_stage_store(&r->stage)));
-    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
+    mgi_stage *s = &r->stage;
+    const int adapted = mgi_adapting_of(s);
+    mgi_config_writer *write = mgi_trains_upsampler(r) ? write_upsampler
+                               : mgi_trains_editor(r)  ? write_editor
+                                                       : write_personalizer;
+    const void *config = mgi_trains_upsampler(r) ? (const void *)&s->upsampler
+                         : mgi_trains_editor(r)  ? (const void *)&s->editor
+                                                 : &s->personalizer; /* which names the encoder */
+    s->upsampler.video = s->editor.video = s->personalizer.video = s->video;
+    strcpy(s->upsampler.tae, s->tae_name);
+    if (mgi_trains_personalizer(r) && !s->vision.frozen)
+        MGI_TRY(mgi_clip_vision_save(&r->vision, dir, s->personalizer.vision, MGI_ST_BF16));
+    return mgi_model_file_save(r->ctx, dir, name, mgi_adapted[adapted].model, write, config,
+                               &r->video.module, mgi_stage_store(s));
 }
 
-static mgen_status write_edited(struct mgi_stage_run *r, const char *dir)
+/* One more model of the folder's pipeline, or one of these with an adapter. */
+static mgen_status write_more(struct mgi_stage_run *r, const char *dir)
 {
-    mgi_editor_config config = r->stage.editor;
+    const int adapted = mgi_adapting_of(&r->stage);
     mgi_pipeline_file p;
-    config.video = r->stage.video;
+    char name[MGI_NAME_MAX + 1];
     MGI_TRY(read_pipeline(r, &p));
-    mgi_model_name(p.editor, r->stage.save_as, "editor");
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.editor, MGI_EDITOR_KIND, write_editor, &config,
-                                &r->video.module, mgi_stage_store(&r->stage)));
-    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
-}
-
-static mgen_status write_personalized(struct mgi_stage_run *r, const char *dir)
-{
-    mgi_personalizer_config config = r->stage.personalizer; /* which names the encoder */
-    mgi_pipeline_file p;
-    config.video = r->stage.video;
-    MGI_TRY(read_pipeline(r, &p));
-    mgi_model_name(p.personalizer, r->stage.save_as, "personalizer");
-    if (!r->stage.vision.frozen)
-        MGI_TRY(mgi_clip_vision_save(&r->vision, dir, config.vision, MGI_ST_BF16));
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.personalizer, MGI_PERSONALIZER_KIND,
-                                write_personalizer, &config, &r->video.module,
-                                mgi_stage_store(&r->stage)));
+    if (mgi_trains_adapter(r)) {
+        MGI_TRY(mgi_adapting_save(r->ctx, &r->stage, dir, &r->adapter, name));
+        mgi_pipeline_put(&p, adapted, r->base.base, name);
+    } else {
+        mgi_model_name(name, r->stage.save_as, mgi_adapted[adapted].name);
+        MGI_TRY(save_more(r, dir, name));
+        mgi_pipeline_put(&p, adapted, name, NULL);
+    }
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
@@ -658,30 +683,22 @@ static mgen_status write_adapter(struct mgi_stage_run *r, const char *dir, mgi_p
 {
     mgi_pipeline_file before;
     mgi_message quiet;
+    char name[MGI_NAME_MAX + 1];
     strcpy(p->video, r->base.base);
     mgi_quiet_begin(r->ctx, &quiet);
     mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", &before);
     mgi_quiet_end(r->ctx, &quiet, true);
     if (status == MGEN_OK && same_pipeline(&before, p))
         *p = before;
-    memset(&p->adapters, 0, sizeof p->adapters);
-    p->adapters.count = 1;
-    p->adapters.list[0].scale = 1.0;
-    mgi_model_name(p->adapters.list[0].name, r->stage.save_as, "adapter");
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p->adapters.list[0].name, MGI_ADAPTER_KIND,
-                                mgi_adapter_config_write, &r->adapter.config, &r->adapter.module,
-                                MGI_ST_F32));
+    MGI_TRY(mgi_adapting_save(r->ctx, &r->stage, dir, &r->adapter, name));
+    mgi_pipeline_put(p, MGI_ADAPTED_VIDEO, r->base.base, name);
     return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, p);
 }
 
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
-    if (mgi_trains_upsampler(r))
-        return write_upsampled(r, dir);
-    if (mgi_trains_editor(r))
-        return write_edited(r, dir);
-    if (mgi_trains_personalizer(r))
-        return write_personalized(r, dir);
+    if (mgi_trains_more(r))
+        return write_more(r, dir);
     mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
     mgi_model_name(p.video, r->stage.save_as, "video_model");

@@ -6,9 +6,9 @@
 #define MGI_TRAIN_VIDEO_STAGE_H
 
 #include "flow/diffusion.h"
-#include "model/adapter.h"
 #include "task/codec.h"
 #include "tensor/graph.h"
+#include "train/adapting.h"
 #include "train/back.h"
 #include "train/buckets.h"
 #include "train/prefer.h"
@@ -94,7 +94,7 @@ static inline bool mgi_trains_more(const struct mgi_stage_run *r)
 
 static inline bool mgi_trains_adapter(const struct mgi_stage_run *r)
 {
-    return r->stage.adapter.rank > 0;
+    return mgi_adapts(&r->stage);
 }
 
 /* The autoencoders; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked

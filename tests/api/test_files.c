@@ -201,15 +201,20 @@ static void test_average(void **state)
     mgen_context *ctx = make_context(1);
     snprintf(out, sizeof out, "%.50s/average", dir);
     fresh_copy();
-    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 1, out), MGEN_OK);
+    assert_int_equal(average(ctx, NULL, ""), MGEN_OK); /* of a model and itself */
     uint64_t a =
         hash_of(ctx, out); /* the same values, in another order than when they were trained */
-    assert_int_equal(average(ctx, NULL, ""), MGEN_OK); /* of a model and itself */
-    assert_int_equal(hash_of(ctx, out), a);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 1, out), MGEN_OK);
+    assert_int_equal(mgen_pipeline_open(ctx, out, &pipe), MGEN_OK); /* with all other models */
+    assert_true(pipe.upsampler && pipe.editor && pipe.audio && pipe.personalizer && pipe.rewriter);
+    mgen_pipeline_close(&pipe);
+    assert_true(hash_of(ctx, out) != a);
     train_other(ctx);
-    const char *const again[] = {copy};
-    if (mgen_pipeline_average(ctx, again, NULL, 1, copy) != MGEN_OK) /* over itself */
-        fail_msg("%s", mgen_last_error(ctx));
+    const char *const again[] = {copy, copy};
+    for (uint32_t i = 1; i < 3; i++)
+        if (mgen_pipeline_average(ctx, again, NULL, i, copy) != MGEN_OK) /* over itself */
+            fail_msg("%s", mgen_last_error(ctx));
     uint64_t b = hash_of(ctx, copy);
     assert_true(a != b);
     assert_int_equal(average(ctx, NULL, ""), MGEN_OK);
@@ -532,18 +537,31 @@ static void on_log(void *user, int32_t level, const char *text)
     snprintf(l->last[level], sizeof l->last[level], "%s", text);
 }
 
-/* Beside the copy's video model: rank 1, all values 1, of one matrix; `columns` of A are 16 where it is right. */
-static void put_adapter(int columns)
+/* Of the copy's models that have transformers: the sides of their matrices. */
+static const struct {
+    int kind, side;
+    const char
+        *name; /* in pipeline.json, before "_adapters", and in kinds of files, before "-adapter" */
+} adapted[] = {{VIDEO, 16, "video"},
+               {UPSAMPLER, 16, "upsampler"},
+               {EDITOR, 16, "editor"},
+               {AUDIO, 24, "audio"},
+               {PERSONALIZER, 16, "personalizer"}};
+enum { ADAPTED = sizeof adapted / sizeof adapted[0] };
+
+/* Beside one of these: rank 1, all values 1, of one matrix; with `columns` of A, which are `side` where it is right. */
+static void put_adapter(int k, int columns)
 {
+    const int side = adapted[k].side;
     char path[400], header[512];
     float ones[64];
     snprintf(header, sizeof header,
              "{\"base_model.model.block0.attn.out.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[1,"
              "%d],\"data_offsets\":[0,%d]},\"base_model.model.block0.attn.out.lora_B.weight\":"
-             "{\"dtype\":\"F32\",\"shape\":[16,1],\"data_offsets\":[%d,%d]}}",
-             columns, 4 * columns, 4 * columns, 4 * columns + 64);
+             "{\"dtype\":\"F32\",\"shape\":[%d,1],\"data_offsets\":[%d,%d]}}",
+             columns, 4 * columns, side, 4 * columns, 4 * (columns + side));
     const uint64_t length = strlen(header);
-    const size_t values = (size_t)columns + 16;
+    const size_t values = (size_t)(columns + side);
     for (size_t i = 0; i < values; i++)
         ones[i] = 1.0f;
     snprintf(path, sizeof path, "%s/hand.safetensors", copy);
@@ -556,49 +574,77 @@ static void put_adapter(int columns)
     snprintf(path, sizeof path, "%s/hand.json", copy);
     f = fopen(path, "wb");
     assert_non_null(f);
-    assert_true(
-        fputs("{\"format\": \"moviegen-model\", \"version\": 1, \"kind\": \"video-adapter\", "
-              "\"config\": {\"rank\": 1, \"base\": \"else\", \"base_hash\": "
-              "\"00000000000000ab\"}}",
-              f) >= 0);
+    fprintf(f,
+            "{\"format\": \"moviegen-model\", \"version\": 1, \"kind\": \"%s-adapter\", "
+            "\"config\": {\"rank\": 1, \"base\": \"else\", \"base_hash\": "
+            "\"00000000000000ab\"}}",
+            adapted[k].name);
     assert_int_equal(fclose(f), 0);
 }
 
-/* Adapters that pipeline.json names make another model, which says so by its hash, and nothing of the files changes; the log has
- * one line for weights that they were not trained beside, and one for what is wrong with them. */
+/* In the copy's pipeline. */
+static void name_adapter(int k)
+{
+    char path[400], model[64], more[160];
+    snprintf(model, sizeof model, "\"%s\": \"%s\",", adapted[k].name, names[adapted[k].kind]);
+    snprintf(more, sizeof more, "%s \"%s_adapters\": [{\"name\": \"hand\"}],", model,
+             adapted[k].name);
+    edit(path_of(PIPELINE, ".json", path), model, more);
+}
+
+static lines said; /* since it was cleared */
+
+/* Each kind's make another model, which says so by its hash; and each is of its kind alone. */
+static void assert_adapts(mgen_context *ctx, int k, uint64_t plain)
+{
+    char path[400];
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    uint64_t hash[2];
+    fresh_copy();
+    put_adapter(k, adapted[k].side);
+    name_adapter(k);
+    for (int i = 0; i < 2; i++) {
+        if (i == 1)
+            edit(path_of(PIPELINE, ".json", path), "\"hand\"", "\"hand\", \"scale\": 0.5");
+        memset(&said, 0, sizeof said);
+        if (mgen_pipeline_open(ctx, copy, &pipe) != MGEN_OK)
+            fail_msg("%s", mgen_last_error(ctx));
+        hash[i] = mgen_pipeline_hash(&pipe);
+        assert_int_equal(said.count[MGEN_LOG_WARN], 1);
+        assert_non_null(
+            strstr(said.last[MGEN_LOG_WARN], "(of \"else\", with the hash 00000000000000ab)"));
+        assert_int_equal(said.count[MGEN_LOG_ERROR], 0);
+        mgen_pipeline_close(&pipe);
+    }
+    assert_true(hash[0] != plain && hash[0] != hash[1] && hash[1] != plain);
+    put_adapter((k + 1) % ADAPTED, adapted[k].side);
+    assert_int_equal(open_kind(ctx, PIPELINE), MGEN_E_CORRUPT);
+    snprintf(path, sizeof path, "\"kind\" is \"%s-adapter\", not \"%s-adapter\"",
+             adapted[(k + 1) % ADAPTED].name, adapted[k].name);
+    assert_non_null(strstr(mgen_last_error(ctx), path));
+}
+
+/* Adapters that pipeline.json names make another model, and nothing of the files changes; the log has one line for weights that they
+ * were not trained beside, and one for what is wrong with them. */
 static void test_adapters(void **state)
 {
-    static lines said;
     char path[400];
     mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx = NULL;
-    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
-    uint64_t hash[3];
     (void)state;
     p.threads = 1;
     p.log = on_log;
     p.log_user = &said;
     assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    memset(&said, 0, sizeof said);
     fresh_copy();
-    for (int i = 0; i < 3; i++) {
-        if (i == 1) {
-            put_adapter(16);
-            edit(path_of(PIPELINE, ".json", path), "\"video\": \"video_model\",",
-                 "\"video\": \"video_model\", \"video_adapters\": [{\"name\": \"hand\"}],");
-        }
-        if (i == 2)
-            edit(path_of(PIPELINE, ".json", path), "\"hand\"", "\"hand\", \"scale\": 0.5");
-        memset(&said, 0, sizeof said);
-        assert_int_equal(mgen_pipeline_open(ctx, copy, &pipe), MGEN_OK);
-        hash[i] = mgen_pipeline_hash(&pipe);
-        assert_int_equal(said.count[MGEN_LOG_WARN], i > 0);
-        assert_true(!i || strstr(said.last[MGEN_LOG_WARN],
-                                 "(of \"else\", with the hash 00000000000000ab)"));
-        assert_int_equal(said.count[MGEN_LOG_ERROR], 0);
-        mgen_pipeline_close(&pipe);
-    }
-    assert_true(hash[0] != hash[1] && hash[1] != hash[2] && hash[0] != hash[2]);
-    put_adapter(15);
+    const uint64_t plain = hash_of(ctx, copy);
+    assert_int_equal(said.count[MGEN_LOG_WARN] + said.count[MGEN_LOG_ERROR], 0);
+    for (int k = 0; k < ADAPTED; k++)
+        assert_adapts(ctx, k, plain);
+    fresh_copy();
+    name_adapter(0);
+    put_adapter(0, 15);
     memset(&said, 0, sizeof said);
     assert_int_equal(open_kind(ctx, PIPELINE), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "copy/hand.safetensors: tensor"));

@@ -294,6 +294,10 @@ static const fuzz_seed recipes[] = {
              "{\"ul2\": "
              "{\"from\": \"ul2\", \"frozen\": true, \"precision\": \"bf16\"}}, \"video_model\": "
              "{\"preset\": \"toybox\"}, \"optimizer\": {\"lr\": 0.001}}]}"},
+    {.text = "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"ad\", "
+             "\"kind\": \"personalizer\", \"start_from\": \"a\", \"adapter\": {\"rank\": 8}, "
+             "\"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": {}, "
+             "\"optimizer\": {\"lr\": 0.001}}]}"},
     {.file = "examples/models/toybox/recipe.json"},
     {.file = "examples/models/toybox/recipe_gpu.json"},
     {.file = "examples/models/toybox/recipe_rewrite.json"},
@@ -384,6 +388,11 @@ static const fuzz_seed pipelines[] = {
     {.text = "{\"format\": \"moviegen-pipeline\", \"version\": 1, \"video\": \"v\", "
              "\"video_adapters\": [{\"name\": \"a\"}, {\"name\": \"b\", \"scale\": -0.5}], "
              "\"width\": 64, \"height\": 48, \"frames\": 32, \"fps\": 8}"},
+    {.text =
+         "{\"format\": \"moviegen-pipeline\", \"version\": 1, \"editor\": \"e\", "
+         "\"editor_adapters\": [{\"name\": \"a\"}], \"upsampler_adapters\": [], "
+         "\"audio_adapters\": [{\"name\": \"b\"}], \"personalizer_adapters\": [{\"name\": \"c\", "
+         "\"scale\": 2}], \"width\": 64, \"height\": 48, \"frames\": 32, \"fps\": 8}"},
 };
 
 const fuzz_target fuzz_pipeline = {

@@ -378,13 +378,14 @@ static void test_learns(void **state)
     OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
     assert_string_equal(p.video, "video_model");
     assert_string_equal(p.text[0], "text_encoder");
-    assert_int_equal(p.adapters.count, 1);
-    assert_string_equal(p.adapters.list[0].name, "mine_adapter");
-    assert_true(p.adapters.list[0].scale == 1.0);
+    assert_int_equal(p.adapters[MGI_ADAPTED_VIDEO].count, 1);
+    assert_string_equal(p.adapters[MGI_ADAPTED_VIDEO].list[0].name, "mine_adapter");
+    assert_true(p.adapters[MGI_ADAPTED_VIDEO].list[0].scale == 1.0);
 
     logged[0] = '\0';
     ctx->log = keep_log;
-    const uint64_t hash = open_with(&p.adapters, &with), plain = open_with(NULL, &base);
+    const uint64_t hash = open_with(&p.adapters[MGI_ADAPTED_VIDEO], &with),
+                   plain = open_with(NULL, &base);
     ctx->log = NULL;
     assert_string_equal(logged, "");
     assert_true(hash != plain);
@@ -406,7 +407,8 @@ static void test_learns(void **state)
     uint64_t other_hash;
     logged[0] = '\0';
     ctx->log = keep_log;
-    OK(mgi_vt_open_mesh(ctx, folder, "other_video_model", &p.adapters, NULL, &other, &other_hash));
+    OK(mgi_vt_open_mesh(ctx, folder, "other_video_model", &p.adapters[MGI_ADAPTED_VIDEO], NULL,
+                        &other, &other_hash));
     ctx->log = NULL;
     assert_non_null(strstr(logged, "was trained beside other weights (of \"video_model\""));
     mgi_vt_finish(&other);
@@ -456,7 +458,7 @@ static void test_averages(void **state)
     OK(mgi_pipeline_file_read(ctx, folder, "whole_pipeline", &p));
     assert_string_equal(p.video, "whole_video_model");
     assert_string_equal(p.text[0], "text_encoder");
-    assert_int_equal(p.adapters.count, 0);
+    assert_int_equal(p.adapters[MGI_ADAPTED_VIDEO].count, 0);
     assert_stored(folder, "whole_video_model", &with);
 
     mgi_stage stage = adapter_stage(1, 8);
@@ -467,7 +469,7 @@ static void test_averages(void **state)
     OK(mgi_average_folders(ctx, (const char *const[]){folder}, (const double[]){1.0}, 1, out));
     OK(mgi_pipeline_file_read(ctx, out, "pipeline", &p));
     assert_string_equal(p.video, "video_model");
-    assert_int_equal(p.adapters.count, 0);
+    assert_int_equal(p.adapters[MGI_ADAPTED_VIDEO].count, 0);
     assert_stored(out, "video_model", &with);
     mgi_vt_finish(&with);
     assert_int_equal(remove_all(out), 0);

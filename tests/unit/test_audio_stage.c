@@ -175,7 +175,7 @@ static void test_learns(void **state)
     train(&s, &first, &last);
     if (!(last < 0.9 * first))
         fail_msg("validation loss %g, then %g", first, last);
-    OK(mgi_audio_open(ctx, folder, "audio", NULL, &a, &hash));
+    OK(mgi_audio_open(ctx, folder, "audio", NULL, NULL, &a, &hash));
     assert_string_equal(a.config.codec, "codec");
     assert_string_equal(a.config.text, "audio_text");
     assert_string_equal(a.config.vision, "audio_vision");

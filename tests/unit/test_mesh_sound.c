@@ -148,7 +148,7 @@ static mgen_status make_sound(rank_state *s, const mgi_mesh *mesh)
     mgi_generate_needs needs = {0};
     uint64_t hash;
     s->ctx->device->hold = now.hold ? now.hold : MGI_HOLD_F32;
-    MGI_TRY(mgi_audio_open(s->ctx, folder, "audio", mesh, &audio, &hash));
+    MGI_TRY(mgi_audio_open(s->ctx, folder, "audio", NULL, mesh, &audio, &hash));
     audio.transformer.cp = now.cp;
     h->rank = s;
     const mgi_sound_request r = request(h);

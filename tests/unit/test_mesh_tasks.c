@@ -100,16 +100,17 @@ static mgi_vt *open_kind(mgen_context *ctx, kind of, const mgi_mesh *mesh, model
     mgi_networks *n = &m->n;
     mgi_vt *video = NULL;
     if (of == UPSAMPLES) {
-        *status = mgi_upsampler_open_mesh(ctx, folder, "upsampler", mesh, &m->upsampler, &hash);
+        *status =
+            mgi_upsampler_open_mesh(ctx, folder, "upsampler", NULL, mesh, &m->upsampler, &hash);
         n->upsampler = &m->upsampler.config;
         video = &m->upsampler.video;
     } else if (of == EDITS) {
-        *status = mgi_editor_open_mesh(ctx, folder, "editor", mesh, &m->editor, &hash);
+        *status = mgi_editor_open_mesh(ctx, folder, "editor", NULL, mesh, &m->editor, &hash);
         n->editor = &m->editor.config;
         video = &m->editor.video;
     } else if (of == PERSONALIZES) {
-        *status =
-            mgi_personalizer_open_mesh(ctx, folder, "personalizer", mesh, &m->personalizer, &hash);
+        *status = mgi_personalizer_open_mesh(ctx, folder, "personalizer", NULL, mesh,
+                                             &m->personalizer, &hash);
         n->personalizer = &m->personalizer.config;
         n->vision = &m->personalizer.vision;
         video = &m->personalizer.video;

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * What stages that train an adapter (model/adapter.h) have in common, whatever its transformer is part of. Tier 7. */
+#ifndef MGI_TRAIN_ADAPTING_H
+#define MGI_TRAIN_ADAPTING_H
+
+#include "model/adapter.h"
+#include "train/stage.h"
+
+static inline bool mgi_adapts(const mgi_stage *s)
+{
+    return s->adapter.rank > 0;
+}
+
+/* MGI_ADAPTED_* of what a stage with a transformer trains, or an adapter of which. */
+int mgi_adapting_of(const mgi_stage *s);
+
+/* Before anything is opened, of stages that train an adapter and of others: UNSUPPORTED for a mesh that divides the model; STATE if
+ * the pipeline of the folder `dir` has an adapter of that name of another kind of models. */
+mgen_status mgi_adapting_check(mgen_context *ctx, const mgi_stage *s, const char *dir,
+                               const mgi_mesh *mesh);
+/* The weights of an open model into a transformer of mgi_adapter_base(), and what its adapter is to say of it. STATE unless it is
+ * the one that the stage has, but for how it is held and guided, which stays the model's. */
+mgen_status mgi_adapting_load(mgen_context *ctx, const mgi_stage *s, const char *name,
+                              const mgi_model_file *file, const mgi_vt_config *theirs, mgi_vt *to,
+                              mgi_adapter_config *out);
+/* Into the folder `dir`, under the name that it has there. */
+mgen_status mgi_adapting_save(mgen_context *ctx, const mgi_stage *s, const char *dir,
+                              mgi_adapter *adapter, char name[MGI_NAME_MAX + 1]);
+
+#endif

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT
+ * Low-rank adapters of upsamplers, editors and personalizers, which are trained, named, opened and averaged as those of video models
+ * are (test_adapter.c). */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "adapter_stage.h"
+#include "kernels/common/bf16.h"
+#include "stage_runs.h"
+#include "said.h"
+#include "train/adapting.h"
+#include "train/average.h"
+#include "train/checkpoint.h"
+
+#include <sys/stat.h>
+
+enum { HALVES = 28 /* 2 blocks of 7 matrices */, STEPS = 4, MOST = 1 << 12 };
+
+/* A model, opened; `vt` and `config` are inside. */
+typedef struct opened {
+    mgi_upsampler upsampler;
+    mgi_editor editor;
+    mgi_personalizer personalizer;
+    const mgi_vt *vt;
+    const void *config;
+    uint64_t hash;
+} opened;
+
+static mgen_status open_upsampler(const char *dir, const mgi_adapters *with, opened *o)
+{
+    o->vt = &o->upsampler.video;
+    o->config = &o->upsampler.config;
+    return mgi_upsampler_open_mesh(ctx, dir, "upsampler", with, NULL, &o->upsampler, &o->hash);
+}
+
+static mgen_status open_editor(const char *dir, const mgi_adapters *with, opened *o)
+{
+    o->vt = &o->editor.video;
+    o->config = &o->editor.config;
+    return mgi_editor_open_mesh(ctx, dir, "editor", with, NULL, &o->editor, &o->hash);
+}
+
+static mgen_status open_personalizer(const char *dir, const mgi_adapters *with, opened *o)
+{
+    o->vt = &o->personalizer.video;
+    o->config = &o->personalizer.config;
+    return mgi_personalizer_open_mesh(ctx, dir, "personalizer", with, NULL, &o->personalizer,
+                                      &o->hash);
+}
+
+static void write_upsampler(mgi_json_writer *w, const void *config)
+{
+    mgi_upsampler_config_write(w, config);
+}
+
+static void write_editor(mgi_json_writer *w, const void *config)
+{
+    mgi_editor_config_write(w, config);
+}
+
+static void write_personalizer(mgi_json_writer *w, const void *config)
+{
+    mgi_personalizer_config_write(w, config);
+}
+
+static const struct {
+    int32_t kind;
+    const char *name, *list,
+        *key; /* of the model, in the folder; in pipeline.json; of its configuration in a recipe */
+    mgi_stage (*stage)(int64_t steps, int64_t batch);
+    mgen_status (*open)(const char *dir, const mgi_adapters *with, opened *o);
+    mgi_config_writer *write;
+} kinds[] = {
+    {MGI_ADAPTED_UPSAMPLER, "upsampler", "upsampler_adapters", "upsampler", tiny_upsampler,
+     open_upsampler, write_upsampler},
+    {MGI_ADAPTED_EDITOR, "editor", "editor_adapters", "editor", tiny_editor, open_editor,
+     write_editor},
+    {MGI_ADAPTED_PERSONALIZER, "personalizer", "personalizer_adapters", "personalizer",
+     tiny_personalizer, open_personalizer, write_personalizer},
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* A stage that trains one as a whole. Its file says a guidance, or readers would take one of their own. */
+static mgi_stage whole_of(int k, int64_t steps)
+{
+    mgi_stage s = kinds[k].stage(steps, 2);
+    s.video.guidance = 2.0f;
+    return s;
+}
+
+static int make_base(void **state)
+{
+    if (make_context_and_folder(state) != 0)
+        return -1;
+    save_new(tiny_autoencoder(1, 2));
+    save_new(tiny_text_to_video(1, 2));
+    for (int k = 0; k < KINDS; k++) {
+        mgi_stage stage = whole_of(k, 3);
+        double first, last;
+        stage.optimizer.lr = 0.02;
+        train(&stage, &first, &last);
+    }
+    return 0;
+}
+
+/* The stage that trains an adapter of it: one frame, as its films take longest. */
+static mgi_stage stage_of(int k)
+{
+    mgi_stage s = adapting(whole_of(k, STEPS), kinds[k].name);
+    if (s.bucket_count > 1) {
+        s.bucket[0] = s.bucket[1];
+        s.bucket_count = 1;
+    }
+    s.validate_clips = 2;
+    s.vision.frozen = true;
+    s.vision.from[0] = '\0';
+    return s;
+}
+
+static void close_model(opened *o)
+{
+    mgi_upsampler_finish(&o->upsampler);
+    mgi_editor_finish(&o->editor);
+    mgi_personalizer_finish(&o->personalizer);
+}
+
+static uint64_t open_model(int k, const char *dir, const mgi_adapters *with, opened *o)
+{
+    memset(o, 0, sizeof *o);
+    OK(kinds[k].open(dir, with, o));
+    return o->hash;
+}
+
+static uint64_t hash_of_file(const char *name)
+{
+    mgi_reader *file;
+    uint64_t hash;
+    OK(mgi_reader_open(ctx, folder, name, &file));
+    OK(mgi_reader_hash(ctx, file, 0, &hash));
+    mgi_reader_close(ctx, file);
+    return hash;
+}
+
+static const mgi_tensor *value_of(const mgi_vt *vt, const char *name)
+{
+    for (int64_t i = 0; i < vt->module.count; i++)
+        if (!strcmp(vt->module.params[i]->name, name))
+            return vt->module.params[i]->value;
+    fail_msg("there is no \"%s\"", name);
+    return NULL;
+}
+
+static void half_of(const mgi_st_file *st, const char *matrix, const char *half, float *out,
+                    int64_t count)
+{
+    char name[256];
+    snprintf(name, sizeof name, "base_model.model.%.*s.%s.weight",
+             (int)(strlen(matrix) - strlen(".weight")), matrix, half);
+    const mgi_st_entry *e = mgi_st_find(st, name);
+    assert_non_null(e);
+    OK(mgi_st_read_f32(ctx, e, out, count));
+}
+
+/* All of it is as without its adapter, but for the blocks' matrices: W + alpha / rank B A. */
+static void assert_merged(int k, const opened *with, const opened *base)
+{
+    static float a[MOST], b[MOST];
+    mgi_model_file f;
+    int matrices = 0;
+    OK(mgi_model_file_open(ctx, folder, "mine_adapter", mgi_adapted[kinds[k].kind].adapter, &f));
+    assert_int_equal(f.weights.count, HALVES);
+    for (int64_t i = 0; i < base->vt->module.count; i++) {
+        const mgi_param *p = base->vt->module.params[i];
+        const float *w = mgi_f32(p->value), *x = mgi_f32(value_of(with->vt, p->name));
+        if (strncmp(p->name, "block", 5) || p->rank != 2) {
+            assert_memory_equal(w, x, (size_t)p->value->count * sizeof *w);
+            continue;
+        }
+        const int64_t rows = p->dims[0], columns = p->dims[1];
+        double moved = 0.0;
+        half_of(&f.weights, p->name, "lora_A", a, 3 * columns);
+        half_of(&f.weights, p->name, "lora_B", b, rows * 3);
+        for (int64_t n = 0; n < rows * columns; n++) {
+            double sum = 0.0;
+            for (int64_t r = 0; r < 3; r++)
+                sum += 2.0 * (double)b[n / columns * 3 + r] * (double)a[r * columns + n % columns];
+            moved += fabs(sum);
+            assert_true(fabs((double)w[n] + sum - (double)x[n]) < 1e-5);
+        }
+        assert_true(moved > 1e-3);
+        matrices++;
+    }
+    assert_int_equal(2 * matrices, HALVES);
+    mgi_model_file_close(ctx, &f);
+}
+
+/* The validation loss of a model as it is, saved as a whole. */
+static double held_loss(int k, const opened *o)
+{
+    mgi_stage s = stage_of(k);
+    double first, last;
+    OK(mgi_model_file_save(ctx, folder, "merged", mgi_adapted[kinds[k].kind].model, kinds[k].write,
+                           o->config, (mgi_module *)&o->vt->module, MGI_ST_F32));
+    strcpy(s.start_from, "merged");
+    strcpy(s.vision.from, "personalizer_vision");
+    s.adapter.rank = 0;
+    s.optimizer.lr = 0.0;
+    s.steps = s.validate_every = 1;
+    struct mgi_stage_run *run = begin(&s);
+    steps_of(&s, run, &first, &last);
+    mgi_stage_kind_of(&s)->destroy(run);
+    return last;
+}
+
+static double step_of(const mgi_stage *stage, struct mgi_stage_run *run, int64_t i, double *held)
+{
+    mgen_report *report;
+    OK(mgi_report_create(ctx, &report));
+    OK(mgi_stage_kind_of(stage)->step(run, i, report));
+    const double loss = reported(report, "loss");
+    if (held)
+        *held = reported_or(report, "val_loss", 0.0);
+    mgen_report_destroy(report);
+    return loss;
+}
+
+static void clear_config(mgi_stage *s)
+{
+    memset(&s->video, 0, sizeof s->video);
+    memset(&s->upsampler, 0, sizeof s->upsampler);
+    memset(&s->editor, 0, sizeof s->editor);
+    memset(&s->personalizer, 0, sizeof s->personalizer);
+}
+
+/* A stage that leaves out what the model's file says goes on from the other's checkpoint to the same bits. */
+static void assert_resumes(int k, const char *path, uint64_t hash)
+{
+    mgi_stage s = stage_of(k);
+    const struct mgi_stage_kind *kind = mgi_stage_kind_of(&s);
+    clear_config(&s);
+    struct mgi_stage_run *run = begin(&s);
+    OK(mgi_checkpoint_load(ctx, kind, run, path));
+    for (int64_t i = STEPS / 2; i < STEPS; i++)
+        step_of(&s, run, i, NULL);
+    OK(kind->save(run));
+    kind->destroy(run);
+    assert_true(hash_of_file("mine_adapter.safetensors") == hash);
+}
+
+/* It learns nothing but A and B, from the loss of the model on; the file of the model stays; the folder's pipeline has it; and the
+ * model opened with it is the one that was validated. */
+static void test_learns(void **state)
+{
+    (void)state;
+    for (int k = 0; k < KINDS; k++) {
+        mgi_stage s = stage_of(k), whole = s, still = s;
+        const struct mgi_stage_kind *kind = mgi_stage_kind_of(&s);
+        char weights[64], path[400];
+        double last;
+        mgi_stage_state st;
+        mgi_pipeline_file p;
+        opened with, base;
+        snprintf(weights, sizeof weights, "%s.safetensors", kinds[k].name);
+        snprintf(path, sizeof path, "%s/state", folder);
+        const uint64_t before = hash_of_file(weights);
+        whole.adapter.rank = 0;
+        strcpy(whole.vision.from, "personalizer_vision");
+        still.optimizer.lr = 0.0;
+        struct mgi_stage_run *run = begin(&s), *all = begin(&whole), *as_was = begin(&still);
+        kind->state(run, &st);
+        assert_int_equal(st.modules, 1);
+        assert_int_equal(st.module[0]->count, HALVES);
+        assert_true(step_of(&s, run, 0, NULL) == step_of(&whole, all, 0, NULL));
+        const double second = step_of(&still, as_was, 1, NULL); /* by the model as it was */
+        kind->destroy(all);
+        kind->destroy(as_was);
+        for (int64_t i = 1; i < STEPS; i++) {
+            if (i == STEPS / 2)
+                OK(mgi_checkpoint_save(ctx, kind, run, path));
+            const double loss = step_of(&s, run, i, &last);
+            assert_true(i > 1 || loss != second);
+        }
+        OK(kind->save(run));
+        kind->destroy(run);
+        assert_true(hash_of_file(weights) == before);
+        OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+        const mgi_adapters *a = &p.adapters[kinds[k].kind];
+        assert_string_equal(mgi_pipeline_model(&p, kinds[k].kind), kinds[k].name);
+        assert_true(a->count == 1 && a->list[0].scale == 1.0);
+        assert_string_equal(a->list[0].name, "mine_adapter");
+        assert_int_equal(p.adapters[MGI_ADAPTED_VIDEO].count, 0);
+        assert_true(open_model(k, folder, a, &with) != open_model(k, folder, NULL, &base));
+        assert_merged(k, &with, &base);
+        assert_true(held_loss(k, &with) == last);
+        assert_true(held_loss(k, &base) != last);
+        close_model(&with);
+        close_model(&base);
+        assert_resumes(k, path, hash_of_file("mine_adapter.safetensors"));
+        mgi_pipeline_put(&p, kinds[k].kind, kinds[k].name, NULL); /* the next one has its name */
+        OK(mgi_pipeline_file_write(ctx, folder, "pipeline", &p));
+    }
+}
+
+/* An adapter under a name of its own, in the folder's pipeline. */
+static void save_adapter(int k)
+{
+    mgi_stage s = stage_of(k);
+    strcpy(s.save_as, "");
+    save_new(s);
+}
+
+/* With no set's name they are called after their kinds. Those of a single folder come into the weights of the models, which come
+ * along. */
+static void test_averages(void **state)
+{
+    char out[400], name[64];
+    mgi_pipeline_file p, after;
+    (void)state;
+    for (int k = 0; k < KINDS; k++)
+        save_adapter(k);
+    OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+    snprintf(out, sizeof out, "%s/out", folder);
+    OK(mgi_average_folders(ctx, (const char *const[]){folder}, (const double[]){1.0}, 1, out));
+    OK(mgi_pipeline_file_read(ctx, out, "pipeline", &after));
+    for (int k = 0; k < KINDS; k++) {
+        opened with, merged;
+        snprintf(name, sizeof name, "%s_adapter", kinds[k].name);
+        assert_int_equal(p.adapters[kinds[k].kind].count, 1);
+        assert_string_equal(p.adapters[kinds[k].kind].list[0].name, name);
+        assert_int_equal(after.adapters[kinds[k].kind].count, 0);
+        assert_string_equal(mgi_pipeline_model(&after, kinds[k].kind), kinds[k].name);
+        open_model(k, folder, &p.adapters[kinds[k].kind], &with);
+        open_model(k, out, NULL, &merged);
+        for (int64_t i = 0; i < with.vt->module.count; i++) {
+            const mgi_tensor *x = with.vt->module.params[i]->value;
+            const float *y = mgi_f32(value_of(merged.vt, with.vt->module.params[i]->name));
+            for (int64_t n = 0; n < x->count; n++)
+                assert_true(y[n] == mgk_from_bf16(mgk_to_bf16(mgi_f32(x)[n])));
+        }
+        close_model(&with);
+        close_model(&merged);
+    }
+    assert_int_equal(remove_all(out), 0);
+    const char *const two[] = {folder, folder};
+    OK(mgi_average_folders(ctx, two, (const double[]){1.0, 1.0}, 2, out));
+    OK(mgi_pipeline_file_read(ctx, out, "pipeline", &after));
+    for (int k = 0; k < KINDS; k++)
+        assert_string_equal(mgi_pipeline_model(&after, kinds[k].kind), "");
+    assert_int_equal(remove_all(out), 0);
+}
+
+static void assert_refused(const mgi_stage *stage, mgen_status wanted, const char *said)
+{
+    struct mgi_stage_run *run = NULL;
+    assert_said(create_on(stage, NULL, &run), wanted, said);
+}
+
+/* What is of another kind of models, or of other parts; meshes that divide the model. A model that takes the place of another has
+ * no adapter of that. */
+static void test_refused(void **state)
+{
+    mgi_pipeline_file p;
+    char said[160];
+    (void)state;
+    for (int k = 0; k < KINDS; k++) {
+        const int other = kinds[(k + 1) % KINDS].kind;
+        mgi_adapters a = {.count = 1, .list = {{.scale = 1.0}}};
+        opened o = {.hash = 0};
+        snprintf(a.list[0].name, sizeof a.list[0].name, "%s_adapter", kinds[(k + 1) % KINDS].name);
+        snprintf(said, sizeof said, "%s_adapter.json: \"kind\" is \"%s\", not \"%s\"",
+                 kinds[(k + 1) % KINDS].name, mgi_adapted[other].adapter,
+                 mgi_adapted[kinds[k].kind].adapter);
+        assert_said(kinds[k].open(folder, &a, &o), MGEN_E_CORRUPT, said);
+        close_model(&o);
+
+        mgi_stage s = stage_of(k);
+        strcpy(s.start_from, "video_model");
+        snprintf(said, sizeof said, "trains an adapter of %s %s, and video_model.json is a",
+                 mgi_stage_kind_article(s.kind), mgi_stage_kind_name[s.kind]);
+        assert_refused(&s, MGEN_E_STATE, said);
+        s = stage_of(k);
+        s.video.frames_max++;
+        assert_refused(&s, MGEN_E_STATE, "the configuration in");
+        s = stage_of(k);
+        snprintf(s.save_as, sizeof s.save_as, "%s", kinds[(k + 1) % KINDS].name);
+        snprintf(said, sizeof said, "would save its adapter as \"%s_adapter\", which \"%s\"",
+                 s.save_as, kinds[(k + 1) % KINDS].list);
+        assert_refused(&s, MGEN_E_STATE, said);
+        const mgi_mesh meshes[] = {{.shape = {1, 1, 2, 1}}, {.shape = {2, 1, 1, 2}}};
+        for (int i = 0; i < 2; i++)
+            assert_said(mgi_adapting_check(ctx, &s, folder, &meshes[i]), MGEN_E_UNSUPPORTED,
+                        "use a mesh of dp and cp alone");
+    }
+    for (int k = 0; k < KINDS; k++) {
+        save_new(whole_of(k, 1));
+        OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+        assert_int_equal(p.adapters[kinds[k].kind].count, 0);
+        assert_string_equal(mgi_pipeline_model(&p, kinds[k].kind), kinds[k].name);
+    }
+    mgi_stage s = stage_of(0);
+    s.upsampler.factor = 3;
+    assert_refused(&s, MGEN_E_STATE, "enlarges by 3 (\"factor\"), but \"upsampler\"");
+    strcpy(s.tae_name, "other");
+    assert_refused(&s, MGEN_E_STATE, "has the autoencoder \"other\", but \"upsampler\"");
+    s = stage_of(2);
+    strcpy(s.vision.from, "other");
+    assert_refused(&s, MGEN_E_STATE, "has the image encoder \"other\", but \"personalizer\"");
+}
+
+/* What recipes say of them. */
+static void test_recipe(void **state)
+{
+    static const struct {
+        const char *kind, *more, *said;
+    } cases[] = {
+        {"upsampler", "", NULL},
+        {"editor", "", NULL},
+        {"personalizer", "", NULL},
+        {"personalizer", "\"vision\": {\"from\": \"v\", \"frozen\": true},", NULL},
+        {"personalizer", "\"vision\": {\"from\": \"v\"},",
+         "\"adapter\" stands where an image encoder learns"},
+        {"upsampler", "\"store\": \"fp8\",", "\"store\" stands beside \"adapter\""},
+        {"editor", "\"store\": \"fp8\",", "\"store\" stands beside \"adapter\""},
+        {"editor", "\"editor\": {},", "\"transformer\" must be an object"},
+        {"personalizer", "\"personalizer\": {},", "\"transformer\" must be an object"},
+        {"upsampler", "\"upsampler\": {},", "\"transformer\" must be an object"},
+    };
+    mgi_stage stage;
+    char path[400];
+    (void)state;
+    snprintf(path, sizeof path, "%s/recipe.json", folder);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        fprintf(f,
+                "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": "
+                "\"own\", \"kind\": \"%s\", %s \"start_from\": \"a\", \"adapter\": {\"rank\": 8}, "
+                "\"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": "
+                "{\"ul2\": {\"from\": \"ul2\", \"frozen\": true}}, \"optimizer\": {\"lr\": "
+                "0.001}}]}",
+                cases[i].kind, cases[i].more);
+        assert_int_equal(fclose(f), 0);
+        mgen_status status = mgi_recipe_stage(ctx, path, "own", &stage);
+        if (cases[i].said) {
+            assert_said(status, MGEN_E_CORRUPT, cases[i].said);
+            continue;
+        }
+        OK(status);
+        assert_true(stage.adapter.rank == 8 && stage.adapter.alpha == 8.0);
+        assert_int_equal(stage.video.layers, 0);
+        assert_true(!strcmp(cases[i].kind, "personalizer") == stage.vision.frozen);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_learns), cmocka_unit_test(test_averages),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe)};
+    return cmocka_run_group_tests_name("adapter_kinds", tests, make_base, free_context_and_folder);
+}
