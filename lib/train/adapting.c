@@ -75,7 +75,20 @@ mgen_status mgi_adapting_check(mgen_context *ctx, const mgi_stage *s, const char
                           s->name, name, mgi_adapted[kind].list);
 }
 
-static void write_transformer(mgi_json_writer *w, const void *config)
+mgen_status mgi_adapting_part(mgen_context *ctx, const mgi_stage *s, const char *name,
+                              const char *what, char ours[64], const char *theirs)
+{
+    if (!ours[0])
+        snprintf(ours, 64, "%.63s", theirs);
+    return !strcmp(ours, theirs)
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_STATE,
+                          "stage \"%s\" has %s \"%s\", but \"%s\", of which it trains an adapter, "
+                          "has \"%s\"; take the same",
+                          s->name, what, ours, name, theirs);
+}
+
+void mgi_adapting_write(mgi_json_writer *w, const void *config)
 {
     mgi_vt_config_write(w, config);
 }
@@ -90,7 +103,7 @@ mgen_status mgi_adapting_load(mgen_context *ctx, const mgi_stage *s, const char 
     same.guidance = ours->guidance;
     same.noise_scale = ours->noise_scale;
     same.precision = ours->precision;
-    MGI_TRY(mgi_stage_same_model(ctx, s, name, write_transformer, &same, ours));
+    MGI_TRY(mgi_stage_same_model(ctx, s, name, mgi_adapting_write, &same, ours));
     *out = (mgi_adapter_config){
         .rank = s->adapter.rank, .alpha = s->adapter.alpha, .base_hash = file->hash};
     strcpy(out->base, name);

@@ -11,6 +11,9 @@ static inline bool mgi_adapts(const mgi_stage *s)
     return s->adapter.rank > 0;
 }
 
+/* A mgi_config_writer of a transformer's configuration, a mgi_vt_config. */
+void mgi_adapting_write(mgi_json_writer *w, const void *config);
+
 /* MGI_ADAPTED_* of what a stage with a transformer trains, or an adapter of which. */
 int mgi_adapting_of(const mgi_stage *s);
 
@@ -18,6 +21,9 @@ int mgi_adapting_of(const mgi_stage *s);
  * the pipeline of the folder `dir` has an adapter of that name of another kind of models. */
 mgen_status mgi_adapting_check(mgen_context *ctx, const mgi_stage *s, const char *dir,
                                const mgi_mesh *mesh);
+/* Of the model `name`, whose adapter it trains, a part that both name: what the stage leaves out becomes that; STATE if it is another. */
+mgen_status mgi_adapting_part(mgen_context *ctx, const mgi_stage *s, const char *name,
+                              const char *what, char ours[64], const char *theirs);
 /* The weights of an open model into a transformer of mgi_adapter_base(), and what its adapter is to say of it. STATE unless it is
  * the one that the stage has, but for how it is held and guided, which stays the model's. */
 mgen_status mgi_adapting_load(mgen_context *ctx, const mgi_stage *s, const char *name,

@@ -3,6 +3,7 @@
 #include "train/audio_stage.h"
 
 #include "core/hash.h"
+#include "core/quiet.h"
 #include "data/world_sound.h"
 #include "dist/sharding_plan.h"
 
@@ -23,18 +24,73 @@ static void write_vision(mgi_json_writer *w, const void *config)
     mgi_clip_vision_config_write(w, config);
 }
 
-static void write_transformer(mgi_json_writer *w, const void *config)
-{
-    mgi_vt_config_write(w, config);
-}
-
 static void write_audio(mgi_json_writer *w, const void *config)
 {
     mgi_audio_config_write(w, config);
 }
 
+/* The model of a set or, where there is none, the one of that very name. */
+static mgen_status find_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+                              mgi_model_file *file)
+{
+    mgi_message before;
+    mgi_model_name(name, r->stage.start_from, audio_name);
+    mgi_quiet_begin(r->ctx, &before);
+    mgen_status status = mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, file);
+    if (status == MGEN_E_NOT_FOUND) {
+        strcpy(name, r->stage.start_from);
+        status = mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, file);
+    }
+    mgi_quiet_end(r->ctx, &before, status == MGEN_OK);
+    return status;
+}
+
+/* What the stage starts from. */
+static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+                              mgi_model_file *file, mgi_audio_config *theirs)
+{
+    MGI_TRY(find_start(r, name, file));
+    mgen_status status = mgi_audio_config_read(r->ctx, file->config, theirs);
+    if (status != MGEN_OK) {
+        mgi_model_file_close(r->ctx, file);
+        status = mgi_fail_context(r->ctx, status, "%s.json", name);
+    }
+    return status;
+}
+
+/* What the recipe leaves out of the model that an adapter changes is that model's; so must be what it says. */
+static mgen_status take_config(struct mgi_stage_run *r, const char *name,
+                               const mgi_audio_config *theirs)
+{
+    mgi_stage *s = &r->stage;
+    mgi_text_recipe *text = &s->text[MGI_ROLE_UL2];
+    const mgi_vt_config said = s->audio.transformer;
+    s->audio = *theirs;
+    if (said.layers)
+        s->audio.transformer = said;
+    MGI_TRY(mgi_adapting_part(r->ctx, s, name, "the codec", s->codec, theirs->codec));
+    MGI_TRY(mgi_adapting_part(r->ctx, s, name, "the text encoder", text->from, theirs->text));
+    strcpy(text->name, text->from);
+    return theirs->vision[0] ? mgi_adapting_part(r->ctx, s, name, "the image encoder",
+                                                 s->vision.from, theirs->vision)
+                             : MGEN_OK;
+}
+
+static mgen_status take_adapted(struct mgi_stage_run *r)
+{
+    mgi_model_file file;
+    mgi_audio_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    MGI_TRY(open_start(r, name, &file, &theirs));
+    mgi_model_file_close(r->ctx, &file);
+    return take_config(r, name, &theirs);
+}
+
 mgen_status mgi_audio_open_codec(struct mgi_stage_run *r)
 {
+    MGI_TRY(mgi_adapting_check(r->ctx, &r->stage, r->dir, r->mesh));
+    if (mgi_adapts(&r->stage))
+        MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, take_adapted(r)));
     mgen_status status =
         mgi_audio_codec_open(r->ctx, r->dir, r->stage.codec, &r->models.codec, &r->codec_hash);
     MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
@@ -92,20 +148,6 @@ static mgen_status open_text(struct mgi_stage_run *r)
     return take_part(r, mgi_text_module(e), recipe->frozen, hash);
 }
 
-/* The model of the set that the stage starts from. */
-static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
-                              mgi_model_file *file, mgi_audio_config *theirs)
-{
-    mgi_model_name(name, r->stage.start_from, audio_name);
-    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, file));
-    mgen_status status = mgi_audio_config_read(r->ctx, file->config, theirs);
-    if (status != MGEN_OK) {
-        mgi_model_file_close(r->ctx, file);
-        status = mgi_fail_context(r->ctx, status, "%s.json", name);
-    }
-    return status;
-}
-
 /* Whether that has an image encoder. */
 static mgen_status start_sees(struct mgi_stage_run *r, bool *sees)
 {
@@ -151,24 +193,31 @@ static mgen_status open_vision(struct mgi_stage_run *r)
 }
 
 /* Shorter tables are stretched; who has seen no films begins to. */
-static mgen_status start_transformer(struct mgi_stage_run *r)
+static mgen_status load_grown(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,
+                              const mgi_vt_config *theirs)
 {
     const mgi_vt_config *ours = &r->stage.audio.transformer;
-    mgi_model_file file;
-    mgi_audio_config theirs;
-    char name[MGI_NAME_MAX + 1];
-    MGI_TRY(open_start(r, name, &file, &theirs));
-    mgi_vt_config grown = theirs.transformer;
+    mgi_vt_config grown = *theirs;
     if (grown.frames_max < ours->frames_max)
         grown.frames_max = ours->frames_max;
     grown.features = grown.features ? grown.features : ours->features;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
+    MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, mgi_adapting_write, &grown, ours));
+    return mgi_vt_load_grown(&r->models.transformer, theirs, &file->weights, file->weights_name);
+}
+
+static mgen_status start_transformer(struct mgi_stage_run *r)
+{
+    mgi_vt *vt = &r->models.transformer;
+    mgi_model_file file;
+    mgi_audio_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    MGI_TRY(open_start(r, name, &file, &theirs));
     mgen_status status =
-        mgi_stage_same_model(r->ctx, &r->stage, name, write_transformer, &grown, ours);
-    if (status == MGEN_OK)
-        status = mgi_vt_load_grown(&r->models.transformer, &theirs.transformer, &file.weights,
-                                   file.weights_name);
+        mgi_adapts(&r->stage)
+            ? mgi_adapting_load(r->ctx, &r->stage, name, &file, &theirs.transformer, vt, &r->base)
+            : load_grown(r, name, &file, &theirs.transformer);
     r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
     mgi_model_file_close(r->ctx, &file);
     return status;
@@ -182,6 +231,18 @@ static mgen_status make_fsdp(struct mgi_stage_run *r)
                                                : MGEN_OK;
 }
 
+/* What learns, ready for steps: the transformer, or an adapter beside it, which changes what that starts from. */
+static mgen_status train_transformer(struct mgi_stage_run *r)
+{
+    mgi_vt *vt = &r->models.transformer;
+    if (!mgi_adapts(&r->stage))
+        return take_part(r, &vt->module, false, 0);
+    r->parent = mgi_hash64(&r->start, sizeof r->start, r->parent);
+    MGI_TRY(mgi_adapter_init(&r->adapter, vt, &r->base, r->stage.dtype, r->seed));
+    r->trained[r->trained_count++] = &r->adapter.module;
+    return MGEN_OK;
+}
+
 mgen_status mgi_audio_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
     const mgi_stage *s = &r->stage;
@@ -193,17 +254,19 @@ mgen_status mgi_audio_open_models(struct mgi_stage_run *r, const mgi_stage_param
         status = open_vision(r);
     if (status != MGEN_OK)
         return mgi_fail_context(r->ctx, status, "the image encoder");
-    MGI_TRY(mgi_vt_init_mesh(vt, r->ctx, &s->audio.transformer, r->mesh));
+    MGI_TRY(mgi_adapts(s) ? mgi_adapter_base(r->ctx, &s->audio.transformer, r->mesh, s->dtype, vt)
+                          : mgi_vt_init_mesh(vt, r->ctx, &s->audio.transformer, r->mesh));
     vt->recompute = s->recompute;
     r->models.config = s->audio;
     status = mgi_audio_check(r->ctx, &r->models);
     if (status != MGEN_OK)
         return mgi_fail_context(r->ctx, MGEN_E_INVALID, "the networks of stage \"%s\"", s->name);
-    MGI_TRY(mgi_vt_random(vt, r->seed));
+    if (!mgi_adapts(s))
+        MGI_TRY(mgi_vt_random(vt, r->seed));
     if (s->start_from[0])
         MGI_TRY(mgi_stage_needs(r->ctx, s, start_transformer(r)));
     MGI_TRY(mgi_stage_agree(params, r->start));
-    MGI_TRY(take_part(r, &vt->module, false, 0));
+    MGI_TRY(train_transformer(r));
     MGI_TRY(mgi_optimizer_init(&r->optimizer, r->ctx, &s->optimizer, s->steps, r->trained,
                                r->trained_count));
     mgi_optimizer_split(&r->optimizer, r->mesh);
@@ -218,6 +281,11 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     const mgi_text_recipe *text = &s->text[MGI_ROLE_UL2];
     mgi_audio_config config = s->audio;
     char name[MGI_NAME_MAX + 1];
+    if (mgi_adapts(s)) {
+        MGI_TRY(mgi_adapting_save(r->ctx, s, dir, &r->adapter, name));
+        return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, audio),
+                                    r->base.base, name);
+    }
     mgi_model_name(name, s->save_as, audio_name);
     mgi_model_name(config.text, text->frozen ? "" : s->save_as, text->name);
     if (!text->frozen)
@@ -228,7 +296,8 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     }
     MGI_TRY(mgi_model_file_save(r->ctx, dir, name, MGI_AUDIO_KIND, write_audio, &config,
                                 &r->models.transformer.module, mgi_stage_store(s)));
-    return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, audio), name);
+    return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, audio), name,
+                                NULL);
 }
 
 void mgi_audio_stage_state(struct mgi_stage_run *r, mgi_stage_state *out)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Training the audio model (report, "Movie Gen Audio") by flow matching; along with it, text and image encoders that are not
- * frozen.
+ * frozen; or an adapter of its transformer alone, as in text_to_video.c.
  *
  *   the sound of clips is encoded once by the trained codec (train/audio_clips.h), those of a step of one length;
  *   loss = mean (u(X_t, sound that is there, film, caption, t) - V)^2, X_t and V as in text_to_video.c.
@@ -42,6 +42,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_audio_rows *rows = &r->rows;
     mgi_fsdp_destroy(r->fsdp);
     mgi_optimizer_finish(&r->optimizer);
+    mgi_adapter_finish(&r->adapter);
     mgi_audio_finish(&r->models);
     for (int64_t i = 0; i < r->lengths; i++)
         mgi_audio_clips_free(ctx, &r->length[i]);
@@ -363,6 +364,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run_init(&run, r->ctx, false);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
+    mgi_adapter_apply(&r->adapter, &run); /* and by the weights again as the next step begins */
     mgi_dp_begin(&r->parallel, &run, false);
     for (int64_t i = 0; i < r->lengths * TIMES; i++) {
         const mgi_audio_clips *c = &r->length[i / TIMES];
@@ -465,9 +467,11 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     double flops = r->ctx->device->counts.flops;
     int64_t first = 0, rows = 0;
     mgi_run_init(&run, r->ctx, true);
+    run.left = mgi_adapts(s) ? &r->adapter.hook : NULL;
     mgi_optimizer_begin(&r->optimizer, &run, index);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_zero_grad(r->trained[i], &run);
+    mgi_adapter_begin(&r->adapter, &run);
     mgi_fill(&run, r->loss, 0.0f);
     const mgi_audio_clips *c = draw_length(r, index);
     const uint64_t start = (uint64_t)(index * s->accumulate * s->batch);

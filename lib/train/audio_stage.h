@@ -5,6 +5,7 @@
 #define MGI_TRAIN_AUDIO_STAGE_H
 
 #include "task/sound.h"
+#include "train/adapting.h"
 #include "train/audio_clips.h"
 #include "train/stage.h"
 
@@ -24,8 +25,10 @@ struct mgi_stage_run {
     mgi_stage stage;
     char dir[MGI_PATH_MAX + 1];
     uint64_t seed, codec_hash, vision_hash;
-    uint64_t start, parent; /* of weights to begin with; of what comes from outside */
-    mgi_audio models;       /* with the stage's configuration */
+    uint64_t start, parent;  /* of weights to begin with; of what comes from outside */
+    mgi_audio models;        /* with the stage's configuration */
+    mgi_adapter adapter;     /* that learns in the transformer's place, or nothing */
+    mgi_adapter_config base; /* of it: what it starts from */
     mgi_module *trained[MGI_DP_MODULES];
     int trained_count;
     mgi_optimizer optimizer;

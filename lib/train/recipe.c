@@ -572,8 +572,10 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     static const char *const keys[] = {
         "codec",     "audio",     "text",      "vision",        "lengths",    "clips",
         "drop",      "drop_film", "drop_text", "nothing_heard", "start_from", "save_as",
-        "recompute", "store",     "times",     "plan",          NULL};
+        "recompute", "store",     "times",     "plan",          "adapter",    NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
+    const bool adapts =
+        mgi_json_find(o, "adapter") != NULL; /* all but the codec may be its model's */
     const mgi_json *part;
     mgen_status status;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
@@ -592,18 +594,26 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_real(ctx, o, "drop_film", false, 0.0, 1.0, &s->drop_film));
     MGI_TRY(mgi_json_get_real(ctx, o, "drop_text", false, 0.0, 1.0, &s->drop_text));
     MGI_TRY(mgi_json_get_real(ctx, o, "nothing_heard", false, 0.0, 1.0, &s->nothing_heard));
-    MGI_TRY(mgi_recipe_object(ctx, o, "text", &part));
     strcpy(s->text[MGI_ROLE_UL2].name, "audio_text");
-    status = read_text_encoder(ctx, part, &s->text[MGI_ROLE_UL2]);
-    if (status != MGEN_OK)
-        return mgi_fail_context(ctx, status, "\"text\"");
+    s->text[MGI_ROLE_UL2].frozen = s->vision.frozen = adapts;
+    if (!adapts || mgi_json_find(o, "text")) {
+        s->text[MGI_ROLE_UL2].frozen = false;
+        MGI_TRY(mgi_recipe_object(ctx, o, "text", &part));
+        status = read_text_encoder(ctx, part, &s->text[MGI_ROLE_UL2]);
+        if (status != MGEN_OK)
+            return mgi_fail_context(ctx, status, "\"text\"");
+    }
     if (mgi_json_find(o, "vision")) {
+        s->vision.frozen = false;
         MGI_TRY(mgi_recipe_object(ctx, o, "vision", &part));
         status = mgi_recipe_vision(ctx, part, false, &s->vision);
         if (status != MGEN_OK)
             return mgi_fail_context(ctx, status, "\"vision\"");
         strcpy(s->audio.vision, s->vision.frozen ? s->vision.from : "audio_vision");
     }
+    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
+    if (adapts && !mgi_json_find(o, "audio"))
+        return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "audio", &part));
     status = mgi_audio_config_read_with(ctx, part, &s->audio);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"audio\"");

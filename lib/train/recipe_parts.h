@@ -24,7 +24,7 @@ mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r);
 /* "prefer": an object that may be absent; CORRUPT, too, where a stage that has it starts from nothing. */
 mgen_status mgi_recipe_prefer(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
-/* "adapter": likewise. */
+/* "adapter": likewise; encoders are read before. */
 mgen_status mgi_recipe_adapter(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 /* "plan": an object that may be absent. */
 mgen_status mgi_recipe_plan(mgen_context *ctx, const mgi_json *o, mgi_plan_recipe *r);

@@ -63,11 +63,11 @@ static mgen_status read_photos(mgen_context *ctx, const mgi_json *o, mgi_stage *
                           "\"photos\" are all 0; \"paired\" or \"cross\" must have a share");
 }
 
-/* Of an adapter's stage it may be left out, and else stays as it is. */
+/* Of an adapter's stage it may be left out. */
 static mgen_status read_vision(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     const mgi_json *part;
-    if (s->adapter.rank && !mgi_json_find(o, "vision")) {
+    if (mgi_json_find(o, "adapter") && !mgi_json_find(o, "vision")) {
         s->vision = (mgi_vision_recipe){.frozen = true, .lr_scale = 1.0};
         return MGEN_OK;
     }
@@ -75,10 +75,6 @@ static mgen_status read_vision(mgen_context *ctx, const mgi_json *o, mgi_stage *
     mgen_status status = mgi_recipe_vision(ctx, part, true, &s->vision);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"vision\"");
-    if (s->adapter.rank && !s->vision.frozen)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"adapter\" stands where an image encoder learns; what is learnt is a "
-                        "change of one model: make it \"frozen\"");
     if (s->vision.frozen)
         strcpy(s->personalizer.vision, s->vision.from);
     else
@@ -98,8 +94,8 @@ mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_st
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_photos(ctx, o, s));
-    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
     MGI_TRY(read_vision(ctx, o, s));
+    MGI_TRY(mgi_recipe_adapter(ctx, o, s));
     if (s->adapter.rank && !mgi_json_find(o, "personalizer"))
         return MGEN_OK; /* that of the model which it is to change */
     MGI_TRY(mgi_recipe_object(ctx, o, "personalizer", &part));

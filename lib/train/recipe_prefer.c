@@ -56,5 +56,9 @@ mgen_status mgi_recipe_adapter(mgen_context *ctx, const mgi_json *o, mgi_stage *
     if (s->fp8)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"store\" stands beside \"adapter\", which is saved in f32");
+    if ((s->vision.from[0] || s->vision.config.dim) && !s->vision.frozen)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"adapter\" stands where an image encoder learns; what is learnt is a "
+                        "change of one model: make it \"frozen\"");
     return needs_start(ctx, s, "adapter", "a change of that model");
 }

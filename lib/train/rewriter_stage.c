@@ -298,7 +298,8 @@ static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
     char name[MGI_NAME_MAX + 1];
     mgi_model_name(name, r->stage.save_as, rewriter_name);
     MGI_TRY(mgi_rewriter_save(&r->rewriter, dir, name, MGI_ST_BF16));
-    return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, rewriter), name);
+    return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, rewriter), name,
+                                NULL);
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

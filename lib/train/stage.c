@@ -114,7 +114,7 @@ mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *t
 }
 
 mgen_status mgi_stage_name_model(mgen_context *ctx, const char *dir, const char *to, size_t field,
-                                 const char *name)
+                                 const char *name, const char *adapter)
 {
     mgi_pipeline_file p;
     mgi_message before;
@@ -128,7 +128,7 @@ mgen_status mgi_stage_name_model(mgen_context *ctx, const char *dir, const char 
     strcpy((char *)&p + field, name);
     for (int i = 0; i < MGI_ADAPTED_KINDS; i++)
         if (mgi_pipeline_model(&p, i) == (char *)&p + field)
-            mgi_pipeline_put(&p, i, name, NULL);
+            mgi_pipeline_put(&p, i, name, adapter);
     return mgi_pipeline_file_write(ctx, to, "pipeline", &p);
 }
 

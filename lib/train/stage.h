@@ -96,10 +96,10 @@ void mgi_stage_freeze_encoder(mgi_module *m);
 mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *to, const char *set,
                                const mgi_pipeline_file *pipeline);
 
-/* The pipeline of the folder `dir`, if it has one, written into `to` with this model's name in a field, by its offset; adapters of
- * the model before are named no more. */
+/* The pipeline of the folder `dir`, if it has one, written into `to` with this model's name in a field, by its offset, with that
+ * adapter alone (NULL: none). */
 mgen_status mgi_stage_name_model(mgen_context *ctx, const char *dir, const char *to, size_t field,
-                                 const char *name);
+                                 const char *name, const char *adapter);
 
 /* A step whose passes are alike and not captured: gradients cleared, left by `pass` of each of them, whose loss counts
  * `weight` in the step's and is added to `loss`, added over the ranks and applied. *flops: of all that. */

@@ -159,11 +159,6 @@ static void write_text(mgi_json_writer *w, const void *config)
     mgi_text_config_write(w, config);
 }
 
-static void write_video(mgi_json_writer *w, const void *config)
-{
-    mgi_vt_config_write(w, config);
-}
-
 static void write_upsampler(mgi_json_writer *w, const void *config)
 {
     mgi_upsampler_config_write(w, config);
@@ -218,7 +213,7 @@ static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *n
         grown.layers = ours->layers;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
-    MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_video, &grown, ours));
+    MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, mgi_adapting_write, &grown, ours));
     if (theirs->channels != ours->channels)
         mgi_log(
             r->ctx, MGEN_LOG_INFO,
@@ -325,15 +320,6 @@ static mgen_status start_video(struct mgi_stage_run *r, mgi_vt *to)
     return status;
 }
 
-static mgen_status another(const struct mgi_stage_run *r, const char *name, const char *what,
-                           const char *ours, const char *theirs)
-{
-    return mgi_fail(r->ctx, MGEN_E_STATE,
-                    "stage \"%s\" has %s \"%s\", but \"%s\", of which it trains an adapter, has "
-                    "\"%s\"; take the same",
-                    r->stage.name, what, ours, name, theirs);
-}
-
 /* What the recipe leaves out of the model that an adapter changes is that model's; so must be what it says. */
 static mgen_status take_config(struct mgi_stage_run *r, const char *name, const begun *theirs)
 {
@@ -350,8 +336,9 @@ static mgen_status take_config(struct mgi_stage_run *r, const char *name, const 
     if (status != MGEN_OK)
         return mgi_fail_context(r->ctx, status, "stage \"%s\", with the \"video_model\" of \"%s\"",
                                 s->name, name);
-    if (mgi_trains_upsampler(r) && strcmp(s->tae_name, theirs->upsampler.tae))
-        return another(r, name, "the autoencoder", s->tae_name, theirs->upsampler.tae);
+    if (mgi_trains_upsampler(r))
+        MGI_TRY(mgi_adapting_part(r->ctx, s, name, "the autoencoder", s->tae_name,
+                                  theirs->upsampler.tae));
     if (mgi_trains_upsampler(r) && s->upsampler.factor != theirs->upsampler.factor)
         return mgi_fail(
             r->ctx, MGEN_E_STATE,
@@ -360,12 +347,10 @@ static mgen_status take_config(struct mgi_stage_run *r, const char *name, const 
             s->name, (long long)s->upsampler.factor, name, (long long)theirs->upsampler.factor);
     if (!mgi_trains_personalizer(r))
         return MGEN_OK;
-    if (!s->vision.from[0])
-        snprintf(s->vision.from, sizeof s->vision.from, "%.63s", theirs->personalizer.vision);
+    MGI_TRY(mgi_adapting_part(r->ctx, s, name, "the image encoder", s->vision.from,
+                              theirs->personalizer.vision));
     strcpy(s->personalizer.vision, s->vision.from);
-    return !strcmp(s->vision.from, theirs->personalizer.vision)
-               ? MGEN_OK
-               : another(r, name, "the image encoder", s->vision.from, theirs->personalizer.vision);
+    return MGEN_OK;
 }
 
 static mgen_status take_adapted(struct mgi_stage_run *r)
@@ -712,8 +697,8 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     }
     if (mgi_trains_adapter(r))
         return write_adapter(r, dir, &p);
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, video_kind, write_video, &r->stage.video,
-                                &r->video.module, mgi_stage_store(&r->stage)));
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, video_kind, mgi_adapting_write,
+                                &r->stage.video, &r->video.module, mgi_stage_store(&r->stage)));
     return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, &p);
 }
 

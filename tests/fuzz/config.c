@@ -296,7 +296,8 @@ static const fuzz_seed recipes[] = {
              "{\"preset\": \"toybox\"}, \"optimizer\": {\"lr\": 0.001}}]}"},
     {.text = "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"ad\", "
              "\"kind\": \"personalizer\", \"start_from\": \"a\", \"adapter\": {\"rank\": 8}, "
-             "\"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": {}, "
+             "\"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": "
+             "{\"ul2\": {\"from\": \"a\", \"frozen\": true}}, "
              "\"optimizer\": {\"lr\": 0.001}}]}"},
     {.file = "examples/models/toybox/recipe.json"},
     {.file = "examples/models/toybox/recipe_gpu.json"},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Low-rank adapters of upsamplers, editors and personalizers, which are trained, named, opened and averaged as those of video models
- * are (test_adapter.c). */
+ * Low-rank adapters of upsamplers, editors, personalizers and models of sound, which are trained, named, opened and averaged as
+ * those of video models are (test_adapter.c). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "adapter_stage.h"
+#include "audio_stages.h"
 #include "kernels/common/bf16.h"
 #include "stage_runs.h"
 #include "said.h"
@@ -17,71 +18,54 @@
 #include "train/average.h"
 #include "train/checkpoint.h"
 
-#include <sys/stat.h>
-
 enum { HALVES = 28 /* 2 blocks of 7 matrices */, STEPS = 4, MOST = 1 << 12 };
 
-/* A model, opened; `vt` and `config` are inside. */
+/* A model, opened; `vt` is inside. */
 typedef struct opened {
     mgi_upsampler upsampler;
     mgi_editor editor;
     mgi_personalizer personalizer;
+    mgi_audio audio;
     const mgi_vt *vt;
-    const void *config;
     uint64_t hash;
 } opened;
 
 static mgen_status open_upsampler(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->upsampler.video;
-    o->config = &o->upsampler.config;
     return mgi_upsampler_open_mesh(ctx, dir, "upsampler", with, NULL, &o->upsampler, &o->hash);
 }
 
 static mgen_status open_editor(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->editor.video;
-    o->config = &o->editor.config;
     return mgi_editor_open_mesh(ctx, dir, "editor", with, NULL, &o->editor, &o->hash);
 }
 
 static mgen_status open_personalizer(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->personalizer.video;
-    o->config = &o->personalizer.config;
     return mgi_personalizer_open_mesh(ctx, dir, "personalizer", with, NULL, &o->personalizer,
                                       &o->hash);
 }
 
-static void write_upsampler(mgi_json_writer *w, const void *config)
+static mgen_status open_audio(const char *dir, const mgi_adapters *with, opened *o)
 {
-    mgi_upsampler_config_write(w, config);
-}
-
-static void write_editor(mgi_json_writer *w, const void *config)
-{
-    mgi_editor_config_write(w, config);
-}
-
-static void write_personalizer(mgi_json_writer *w, const void *config)
-{
-    mgi_personalizer_config_write(w, config);
+    o->vt = &o->audio.transformer;
+    return mgi_audio_open(ctx, dir, "audio", with, NULL, &o->audio, &o->hash);
 }
 
 static const struct {
     int32_t kind;
-    const char *name, *list,
-        *key; /* of the model, in the folder; in pipeline.json; of its configuration in a recipe */
+    const char *name, *list; /* of the model, in the folder and in pipeline.json */
     mgi_stage (*stage)(int64_t steps, int64_t batch);
     mgen_status (*open)(const char *dir, const mgi_adapters *with, opened *o);
-    mgi_config_writer *write;
 } kinds[] = {
-    {MGI_ADAPTED_UPSAMPLER, "upsampler", "upsampler_adapters", "upsampler", tiny_upsampler,
-     open_upsampler, write_upsampler},
-    {MGI_ADAPTED_EDITOR, "editor", "editor_adapters", "editor", tiny_editor, open_editor,
-     write_editor},
-    {MGI_ADAPTED_PERSONALIZER, "personalizer", "personalizer_adapters", "personalizer",
-     tiny_personalizer, open_personalizer, write_personalizer},
+    {MGI_ADAPTED_UPSAMPLER, "upsampler", "upsampler_adapters", tiny_upsampler, open_upsampler},
+    {MGI_ADAPTED_EDITOR, "editor", "editor_adapters", tiny_editor, open_editor},
+    {MGI_ADAPTED_PERSONALIZER, "personalizer", "personalizer_adapters", tiny_personalizer,
+     open_personalizer},
+    {MGI_ADAPTED_AUDIO, "audio", "audio_adapters", tiny_audio_stage, open_audio},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -90,6 +74,7 @@ static mgi_stage whole_of(int k, int64_t steps)
 {
     mgi_stage s = kinds[k].stage(steps, 2);
     s.video.guidance = 2.0f;
+    s.audio.transformer.guidance = 2.0f;
     return s;
 }
 
@@ -99,6 +84,7 @@ static int make_base(void **state)
         return -1;
     save_new(tiny_autoencoder(1, 2));
     save_new(tiny_text_to_video(1, 2));
+    save_stage_codec(ctx, folder);
     for (int k = 0; k < KINDS; k++) {
         mgi_stage stage = whole_of(k, 3);
         double first, last;
@@ -117,9 +103,27 @@ static mgi_stage stage_of(int k)
         s.bucket_count = 1;
     }
     s.validate_clips = 2;
+    if (s.kind == MGI_STAGE_AUDIO) {
+        s.lengths = 1;
+        strcpy(s.text[0].from, "audio_text");
+        s.text[0].frozen = true;
+    }
     s.vision.frozen = true;
     s.vision.from[0] = '\0';
     return s;
+}
+
+static const char *vision_of(int k)
+{
+    return kinds[k].kind == MGI_ADAPTED_AUDIO ? "audio_vision" : "personalizer_vision";
+}
+
+static void put_file(const char *name, const void *bytes, size_t size)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    assert_true(f && fwrite(bytes, 1, size, f) == size && fclose(f) == 0);
 }
 
 static void close_model(opened *o)
@@ -127,6 +131,7 @@ static void close_model(opened *o)
     mgi_upsampler_finish(&o->upsampler);
     mgi_editor_finish(&o->editor);
     mgi_personalizer_finish(&o->personalizer);
+    mgi_audio_finish(&o->audio);
 }
 
 static uint64_t open_model(int k, const char *dir, const mgi_adapters *with, opened *o)
@@ -199,15 +204,28 @@ static void assert_merged(int k, const opened *with, const opened *base)
     mgi_model_file_close(ctx, &f);
 }
 
+static void copy_json(const char *from, const char *to)
+{
+    char name[64];
+    mgi_file file;
+    snprintf(name, sizeof name, "%s.json", from);
+    OK(mgi_file_open_in(ctx, folder, name, &file));
+    snprintf(name, sizeof name, "%s.json", to);
+    put_file(name, file.data, file.size);
+    mgi_file_close(ctx, &file);
+}
+
 /* The validation loss of a model as it is, saved as a whole. */
 static double held_loss(int k, const opened *o)
 {
     mgi_stage s = stage_of(k);
+    char path[400];
     double first, last;
-    OK(mgi_model_file_save(ctx, folder, "merged", mgi_adapted[kinds[k].kind].model, kinds[k].write,
-                           o->config, (mgi_module *)&o->vt->module, MGI_ST_F32));
+    copy_json(kinds[k].name, "merged");
+    snprintf(path, sizeof path, "%s/merged.safetensors", folder);
+    OK(mgi_module_save((mgi_module *)&o->vt->module, path, true, MGI_ST_F32));
     strcpy(s.start_from, "merged");
-    strcpy(s.vision.from, "personalizer_vision");
+    strcpy(s.vision.from, vision_of(k));
     s.adapter.rank = 0;
     s.optimizer.lr = 0.0;
     s.steps = s.validate_every = 1;
@@ -235,6 +253,7 @@ static void clear_config(mgi_stage *s)
     memset(&s->upsampler, 0, sizeof s->upsampler);
     memset(&s->editor, 0, sizeof s->editor);
     memset(&s->personalizer, 0, sizeof s->personalizer);
+    memset(&s->audio, 0, sizeof s->audio);
 }
 
 /* A stage that leaves out what the model's file says goes on from the other's checkpoint to the same bits. */
@@ -269,7 +288,7 @@ static void test_learns(void **state)
         snprintf(path, sizeof path, "%s/state", folder);
         const uint64_t before = hash_of_file(weights);
         whole.adapter.rank = 0;
-        strcpy(whole.vision.from, "personalizer_vision");
+        strcpy(whole.vision.from, vision_of(k));
         still.optimizer.lr = 0.0;
         struct mgi_stage_run *run = begin(&s), *all = begin(&whole), *as_was = begin(&still);
         kind->state(run, &st);
@@ -360,7 +379,7 @@ static void assert_refused(const mgi_stage *stage, mgen_status wanted, const cha
     assert_said(create_on(stage, NULL, &run), wanted, said);
 }
 
-/* What is of another kind of models, or of other parts; meshes that divide the model. A model that takes the place of another has
+/* What is of another kind of models, or of other parts; meshes that divide the model; what was begun beside other weights. A model that takes the place of another has
  * no adapter of that. */
 static void test_refused(void **state)
 {
@@ -382,9 +401,12 @@ static void test_refused(void **state)
         strcpy(s.start_from, "video_model");
         snprintf(said, sizeof said, "trains an adapter of %s %s, and video_model.json is a",
                  mgi_stage_kind_article(s.kind), mgi_stage_kind_name[s.kind]);
-        assert_refused(&s, MGEN_E_STATE, said);
+        const bool sound = kinds[k].kind == MGI_ADAPTED_AUDIO; /* which no video model becomes */
+        assert_refused(&s, sound ? MGEN_E_CORRUPT : MGEN_E_STATE,
+                       sound ? "\"kind\" is \"video-transformer\", not \"audio\"" : said);
         s = stage_of(k);
         s.video.frames_max++;
+        s.audio.transformer.frames_max++;
         assert_refused(&s, MGEN_E_STATE, "the configuration in");
         s = stage_of(k);
         snprintf(s.save_as, sizeof s.save_as, "%s", kinds[(k + 1) % KINDS].name);
@@ -397,7 +419,23 @@ static void test_refused(void **state)
                         "use a mesh of dp and cp alone");
     }
     for (int k = 0; k < KINDS; k++) {
-        save_new(whole_of(k, 1));
+        char path[400];
+        mgi_stage s = stage_of(k);
+        const struct mgi_stage_kind *kind = mgi_stage_kind_of(&s);
+        snprintf(path, sizeof path, "%s/state", folder);
+        struct mgi_stage_run *run = begin(&s);
+        OK(mgi_checkpoint_save(ctx, kind, run, path));
+        kind->destroy(run);
+        mgi_stage other = s; /* of the same encoders */
+        other.adapter.rank = 0;
+        strcpy(other.start_from, "");
+        strcpy(other.save_as, "");
+        strcpy(other.vision.from, vision_of(k));
+        save_new(other);
+        run = begin(&s);
+        assert_said(mgi_checkpoint_load(ctx, kind, run, path), MGEN_E_STATE,
+                    "an earlier stage's model with the hash");
+        kind->destroy(run);
         OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
         assert_int_equal(p.adapters[kinds[k].kind].count, 0);
         assert_string_equal(mgi_pipeline_model(&p, kinds[k].kind), kinds[k].name);
@@ -410,6 +448,13 @@ static void test_refused(void **state)
     s = stage_of(2);
     strcpy(s.vision.from, "other");
     assert_refused(&s, MGEN_E_STATE, "has the image encoder \"other\", but \"personalizer\"");
+    s = stage_of(3);
+    strcpy(s.vision.from, "other");
+    assert_refused(&s, MGEN_E_STATE, "has the image encoder \"other\", but \"audio\"");
+    strcpy(s.text[0].from, "other");
+    assert_refused(&s, MGEN_E_STATE, "has the text encoder \"other\", but \"audio\"");
+    strcpy(s.codec, "other");
+    assert_refused(&s, MGEN_E_STATE, "has the codec \"other\", but \"audio\"");
 }
 
 /* What recipes say of them. */
@@ -429,22 +474,33 @@ static void test_recipe(void **state)
         {"editor", "\"editor\": {},", "\"transformer\" must be an object"},
         {"personalizer", "\"personalizer\": {},", "\"transformer\" must be an object"},
         {"upsampler", "\"upsampler\": {},", "\"transformer\" must be an object"},
+        {"audio", "", NULL},
+        {"audio",
+         "\"text\": {\"from\": \"t\", \"frozen\": true}, \"vision\": {\"from\": \"v\", \"frozen\": "
+         "true},",
+         NULL},
+        {"audio", "\"text\": {\"from\": \"t\"},", "\"adapter\" stands where a text encoder learns"},
+        {"audio", "\"vision\": {\"from\": \"v\"},",
+         "\"adapter\" stands where an image encoder learns"},
+        {"audio", "\"store\": \"fp8\",", "\"store\" stands beside \"adapter\""},
+        {"audio", "\"audio\": {},", "\"transformer\" must be an object"},
     };
+    static const char films[] =
+        "\"tae\": \"tae\", \"text_encoders\": {\"ul2\": {\"from\": \"ul2\", "
+        "\"frozen\": true}}",
+                      sounds[] = "\"codec\": \"codec\", \"lengths\": [{\"seconds\": 1}]";
     mgi_stage stage;
     char path[400];
     (void)state;
     snprintf(path, sizeof path, "%s/recipe.json", folder);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        FILE *f = fopen(path, "wb");
-        assert_non_null(f);
-        fprintf(f,
-                "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": "
-                "\"own\", \"kind\": \"%s\", %s \"start_from\": \"a\", \"adapter\": {\"rank\": 8}, "
-                "\"tae\": \"tae\", \"steps\": 4, \"batch\": 2, \"clips\": 4, \"text_encoders\": "
-                "{\"ul2\": {\"from\": \"ul2\", \"frozen\": true}}, \"optimizer\": {\"lr\": "
-                "0.001}}]}",
-                cases[i].kind, cases[i].more);
-        assert_int_equal(fclose(f), 0);
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": "
+                 "\"own\", \"kind\": \"%s\", %s \"start_from\": \"a\", \"adapter\": {\"rank\": 8}, "
+                 "\"steps\": 4, \"batch\": 2, \"clips\": 4, %s, \"optimizer\": {\"lr\": 0.001}}]}",
+                 cases[i].kind, cases[i].more, strcmp(cases[i].kind, "audio") ? films : sounds);
+        put_file("recipe.json", text, strlen(text));
         mgen_status status = mgi_recipe_stage(ctx, path, "own", &stage);
         if (cases[i].said) {
             assert_said(status, MGEN_E_CORRUPT, cases[i].said);
@@ -452,8 +508,10 @@ static void test_recipe(void **state)
         }
         OK(status);
         assert_true(stage.adapter.rank == 8 && stage.adapter.alpha == 8.0);
-        assert_int_equal(stage.video.layers, 0);
-        assert_true(!strcmp(cases[i].kind, "personalizer") == stage.vision.frozen);
+        assert_true(!stage.video.layers && !stage.audio.transformer.layers);
+        assert_true(stage.text[0].frozen);
+        assert_true(stage.vision.frozen ==
+                    (!strcmp(cases[i].kind, "personalizer") || !strcmp(cases[i].kind, "audio")));
     }
 }
 

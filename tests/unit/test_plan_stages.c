@@ -264,6 +264,52 @@ static void test_recipe(void **state)
     assert_true(fabs(p.global_batch - 3 * (0.75 * 4 + 0.25 * 2)) < 1e-12);
 }
 
+#define EDITOR                                                                                     \
+    "\"kind\": \"editor\", \"steps\": 10, \"batch\": 4, \"clips\": 4, \"tae\": \"tae\", "          \
+    "\"buckets\": [{\"width\": 128, \"height\": 128, \"frames\": 16}], \"text_encoders\": "        \
+    "{\"ul2\": {\"from\": \"a\", \"frozen\": true}}, \"start_from\": \"e\", \"optimizer\": "       \
+    "{\"lr\": "                                                                                    \
+    "0.001}"
+#define SOUND                                                                                      \
+    "\"kind\": \"audio\", \"steps\": 10, \"batch\": 4, \"clips\": 4, \"codec\": \"codec\", "       \
+    "\"lengths\": [{\"seconds\": 10}], \"text\": {\"from\": \"a\", \"frozen\": true}, "            \
+    "\"vision\": "                                                                                 \
+    "{\"from\": \"v\", \"frozen\": true}, \"start_from\": \"s\", \"optimizer\": {\"lr\": 0.001}"
+#define ADAPTER "\"adapter\": {\"rank\": 4},"
+
+/* Stages that train an adapter of another model than a video model are counted with what they have, too. */
+static void test_adapters(void **state)
+{
+    static const char stages[] =
+        "{\"name\": \"e\", " EDITOR ", \"editor\": {\"transformer\": {\"preset\": \"1b\", "
+        "\"condition_channels\": 16, \"tasks\": 8}}}, {\"name\": \"ea\", " ADAPTER EDITOR
+        ", \"editor\": {\"transformer\": {\"preset\": \"1b\", \"condition_channels\": 16, "
+        "\"tasks\": "
+        "8}}}, {\"name\": \"el\", " ADAPTER EDITOR "}, {\"name\": \"s\", " SOUND
+        ", \"audio\": {\"transformer\": {\"preset\": \"13b\", \"layers\": 4}}}, {\"name\": "
+        "\"sa\", " ADAPTER SOUND ", \"audio\": {\"transformer\": {\"preset\": \"13b\", "
+        "\"layers\": 4}}}, {\"name\": \"sl\", " ADAPTER SOUND "}";
+    static const char *const names[2][3] = {{"e", "ea", "el"}, {"s", "sa", "sl"}};
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        const mgi_recipe_machine m = {.gpus = 1};
+        const mgi_stage_plan whole = plan_of(stages, names[k][0], m),
+                             adapter = plan_of(stages, names[k][1], m),
+                             without = plan_of(stages, names[k][2], m);
+        if (!whole.planned || !adapter.planned)
+            fail_msg("%s: %s %s", names[k][0], whole.why, adapter.why);
+        assert_int_equal(whole.parameters, adapter.parameters);
+        const double less =
+            adapter.longest.memory[MGI_PLAN_MOMENTS] / whole.longest.memory[MGI_PLAN_MOMENTS];
+        if (!(less > 0.0 && less < 0.05))
+            fail_msg("%s: %g of %g bytes", names[k][0], adapter.longest.memory[MGI_PLAN_MOMENTS],
+                     whole.longest.memory[MGI_PLAN_MOMENTS]);
+        assert_true(!without.planned &&
+                    strstr(without.why, k ? "its \"audio\" is left out, as its adapter's model"
+                                          : "its \"editor\" is left out, as its adapter's model"));
+    }
+}
+
 static void test_not_planned(void **state)
 {
     static const char stages[] =
@@ -303,6 +349,7 @@ int main(void)
                                        cmocka_unit_test(test_clip),
                                        cmocka_unit_test(test_recipe),
                                        cmocka_unit_test(test_passes_and_ranks),
+                                       cmocka_unit_test(test_adapters),
                                        cmocka_unit_test(test_not_planned)};
     return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

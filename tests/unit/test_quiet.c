@@ -114,7 +114,8 @@ static void test_first_model(void **state)
 {
     (void)state;
     assert_int_equal(mgi_stage_name_model(ctx, folder, folder,
-                                          offsetof(mgi_pipeline_file, upsampler), "upsampler"),
+                                          offsetof(mgi_pipeline_file, upsampler), "upsampler",
+                                          NULL),
                      MGEN_OK);
     assert_silent();
 }
