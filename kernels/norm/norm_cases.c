@@ -153,6 +153,28 @@ static void large(mgk_case *c, mgk_norm_args *a, int index)
     gradients(c, a, option, samples);
 }
 
+/* The same of residual_norm: both dtypes and kinds, with all that there can be and with less. */
+enum { LARGE_RESIDUALS = 4 };
+static void large_residual(mgk_case *c, mgk_norm_args *a, int index)
+{
+    static const int options[LARGE_RESIDUALS] = {4, 2, 1, 0};
+    const bool bf16 = index % 2;
+    const int option = options[index];
+    a->kind = index == 0 || index == 3 ? MGK_NORM_LAYER : MGK_NORM_RMS;
+    c->real = bf16 ? MGK_BF16 : MGK_F32;
+    a->dim = bf16 ? 992 : 1008;
+    a->rows = (16 << 20) / (a->dim * (bf16 ? 2 : 4)) + 5;
+    a->rows_per_sample = a->rows / 2 - 100;
+    a->mod_stride = a->gate_stride = a->dim;
+    a->eps = 1e-5f;
+    MGK_CASE_BEGIN(c, MGK_OP_residual_norm, "large option %d %s", option, bf16 ? "bf16" : "f32");
+    mgk_case_in(c, &a->x, a->rows * a->dim, 1.5f);
+    vectors(c, a, option, 3);
+    residual(c, a, false, option, 3);
+    mgk_case_out(c, &a->y, a->rows * a->dim);
+    statistics_out(c, a);
+}
+
 enum { RULES = 8 };
 
 /* 0..4, 7: rules of all ops; 5: y, or rstd of gradients, is missing; 6: dtypes differ */
@@ -232,7 +254,9 @@ MGK_CASES(norm)
         build(c, a, index);
     else if ((index -= LEGAL) < LARGE)
         large(c, a, index);
-    else if ((index -= LARGE) < ILLEGAL)
+    else if ((index -= LARGE) < LARGE_RESIDUALS)
+        large_residual(c, a, index);
+    else if ((index -= LARGE_RESIDUALS) < ILLEGAL)
         return illegal(c, a, index);
     else
         return illegal_residual(c, a, index - ILLEGAL);

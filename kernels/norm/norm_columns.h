@@ -13,15 +13,16 @@ static inline int64_t mgk_norm_column(int64_t dim)
 }
 
 enum {
-    NORM_ROWS = 7,
+    NORM_ROWS = 4, /* a thread: what a sample's rows share, and one row */
+    MGK_NORM_PAGE = 4096,
     MGK_NORM_GRAD_ROOM =
         5 /* columns a thread: what a sample's rows share, and sums that nothing reads later */
 };
 
-/* Floats for NORM_ROWS rows, which fall on different sets of the cache. */
+/* Floats for NORM_ROWS rows, which begin where it suits in a page. */
 static inline int64_t mgk_norm_room(int64_t dim)
 {
-    return NORM_ROWS * (mgk_pad16(dim) + 16);
+    return NORM_ROWS * mgk_norm_column(dim) + MGK_NORM_PAGE / 4;
 }
 
 #endif

@@ -196,24 +196,6 @@ MGK_INLINE void grad_write(const mgk_norm_args *a, const grad_rows *g, int64_t r
         sums_end(next, &t, count, to, i, layer);
 }
 
-/* As v_write_two. Returns the values that the buffer then holds. */
-MGK_INLINE v_two write_two_rounded(v_real b, int64_t at, v_two v)
-{
-#if MGK_WIDTH == 16 && defined(__AVX512BF16__)
-    if (b.dtype == MGK_BF16) {
-        __m512i h = v_two_bf16(v), *to = (void *)((uint16_t *)b.p + at);
-        if (b.stream)
-            _mm512_stream_si512(to, h);
-        else
-            _mm512_storeu_si512(to, h);
-        return v_two_from_bf16(h);
-    }
-#endif
-    v = (v_two){v_rounded(v.a, b.dtype), v_rounded(v.b, b.dtype)};
-    v_write_two(b, at, v);
-    return v;
-}
-
 /* dx, dh and G of a residual, and meanwhile the sums of the group that comes next, as grad_write(). gate: in the order
  * of v_read_two, or NULL. */
 MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const float *gate,
@@ -250,7 +232,8 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
                 if (next || g->near)
                     v_prefetch_two(dr, g->ahead + at - 2 * skew, g->near);
             }
-            d = write_two_rounded(dx, at, d);
+            v_write_two(dx, at, d);
+            d = two_rounded(d, type);
             if (want_dh)
                 v_write_two(dh, at, (v_two){d.a * times.a, d.b * times.b});
             if (sum_h) {

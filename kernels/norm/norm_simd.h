@@ -8,8 +8,9 @@
 #include "kernels/norm/norm_columns.h"
 
 enum {
-    ROOMS = 4,         /* copies of rows of r */
-    FETCH_BYTES = 8192 /* how far ahead rows are fetched: measured */
+    FETCH_BYTES = 8192, /* how far ahead rows are fetched: measured, as all that follows */
+    FETCH_JOINED = 384, /* the same of residuals that are made while another row is normalized */
+    APART = 1536 /* bytes of a page from what is written past the caches to what stays in them */
 };
 
 #define AT(b, i) ((b).p ? MGK_F(b) + (i) : NULL)
@@ -31,14 +32,8 @@ static int64_t sample_end(const mgk_norm_args *a, int64_t row)
  * y = (x - mean) * rstd * times + plus, r = x + gate * h. */
 typedef struct common_row {
     float *times, *plus, *gate; /* plus, gate NULL: 0, 1 */
-    float *row;                 /* two rows of r, if that is written past the caches */
-    int64_t part;
+    float *row;                 /* a row of r, if that is written past the caches */
 } common_row;
-
-static void *row_room(const common_row *c, int64_t r)
-{
-    return c->row + r % ROOMS * c->part;
-}
 
 /* Two vectors of one of these rows, from plain order. */
 MGK_INLINE v_two plain_two(const float *p, int32_t type)
@@ -168,15 +163,86 @@ MGK_INLINE fetch_ahead rows_ahead(int32_t stream, int32_t type)
     return (fetch_ahead){far ? far : FETCH_BYTES / mgk_real_size(type), v_zen5()};
 }
 
+/* Of what becomes a residual by itself: whole rows. */
+MGK_INLINE fetch_ahead residual_ahead(const mgk_norm_args *a, const common_row *c, int32_t type)
+{
+    const int64_t rows = mgk_max(1, FETCH_BYTES / (a->dim * mgk_real_size(type)));
+    return (fetch_ahead){rows * a->dim, c->row && v_zen5()};
+}
+
 MGK_INLINE void fetch_two(v_real in, int64_t i, fetch_ahead fetch)
 {
     if (fetch.by)
         v_prefetch_two(in, i + fetch.by, fetch.near);
 }
 
-/* Sum of the row, or of the squares of its distances from the mean, while another row is written, if w is there. */
+/* The values that a buffer of this dtype would hold. */
+MGK_INLINE v_two two_rounded(v_two v, int32_t dtype)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BF16__)
+    if (dtype == MGK_BF16) /* as v_write_two rounds */
+        return v_two_from_bf16(v_two_bf16(v));
+#endif
+    return (v_two){v_rounded(v.a, dtype), v_rounded(v.b, dtype)};
+}
+
+/* A row of r on its way there, and to a copy of the row, if it has a room. */
+typedef struct row_make {
+    v_real x, h, r, row; /* h.p, row.p may be NULL */
+    const float *gate;
+    fetch_ahead fetch;
+} row_make;
+
+MGK_INLINE row_make make_of(const mgk_norm_args *a, const common_row *c, int64_t r,
+                            fetch_ahead fetch, int32_t type)
+{
+    row_make m = {.x = v_from(a->x, r * a->dim, type),
+                  .h = {NULL, type, 0},
+                  .r = v_from(a->r, r * a->dim, type),
+                  .row = {c->row, type, 0},
+                  .gate = c->gate,
+                  .fetch = fetch};
+    if (a->h.p)
+        m.h = v_from(a->h, r * a->dim, type);
+    m.r.stream = c->row != NULL;
+    return m;
+}
+
+/* Returns the values that r then holds. */
+MGK_INLINE v_two make_two(const row_make *m, int64_t i)
+{
+    v_two v = v_read_two(m->x, i);
+    fetch_two(m->x, i, m->fetch);
+    if (m->h.p) {
+        v_two more = v_read_two(m->h, i);
+        fetch_two(m->h, i, m->fetch);
+        v = m->gate ? fma_two(load_two(m->gate + i), more, v) : (v_two){v.a + more.a, v.b + more.b};
+    }
+    v_write_two(m->r, i, v);
+    if (m->row.p)
+        v_write_two(m->row, i, v);
+    return two_rounded(v, m->r.dtype);
+}
+
+/* From value `done` on. */
+MGK_INLINE void make_rest(const row_make *m, int64_t done, int64_t dim)
+{
+    for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH)
+        make_two(m, done);
+    MGK_EACH_VECTOR_FROM(done, i, dim, {
+        vf v = v_get(m->x, i);
+        if (m->h.p)
+            v = m->gate ? v_fma(v_in(m->gate + i), v_get(m->h, i), v) : v + v_get(m->h, i);
+        v_put(m->r, i, v);
+        if (m->row.p)
+            v_put(m->row, i, v);
+    });
+}
+
+/* Sum of the row, or of the squares of its distances from the mean, while another row is written, if w is there, and
+ * while this one is made, if m is. */
 MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float mean,
-                         fetch_ahead fetch, const row_write *w)
+                         fetch_ahead fetch, const row_write *w, const row_make *m)
 {
     vf sum[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
@@ -185,12 +251,14 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
         for (; i + 8 * MGK_WIDTH <= n; i += 8 * MGK_WIDTH) {
             MGK_UNROLL
             for (int k = 0; k < 4; k++) {
+                if (w)
+                    write_two(w, i + 2 * k * MGK_WIDTH);
+                if (m)
+                    make_two(m, i + 2 * k * MGK_WIDTH);
                 __m512i h = _mm512_loadu_si512((const uint16_t *)in.p + i + 2 * k * MGK_WIDTH);
                 __m512i by = squares ? h : _mm512_set1_epi16(0x3f80); /* 1 */
                 sum[k] = (vf)_mm512_dpbf16_ps((__m512)sum[k], (__m512bh)h, (__m512bh)by);
                 fetch_two(in, i + 2 * k * MGK_WIDTH, fetch);
-                if (w)
-                    write_two(w, i + 2 * k * MGK_WIDTH);
             }
         }
 #endif
@@ -198,10 +266,10 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
         MGK_UNROLL
         for (int k = 0; k < 2; k++) {
             int64_t j = i + 2 * k * MGK_WIDTH;
-            v_two v = v_read_two(in, j);
-            fetch_two(in, j, fetch);
             if (w)
                 write_two(w, j);
+            v_two v = m ? make_two(m, j) : v_read_two(in, j);
+            fetch_two(in, j, fetch);
             if (centred)
                 v = (v_two){v.a - mean, v.b - mean};
             sum[2 * k] = squares ? v_fma(v.a, v.a, sum[2 * k]) : sum[2 * k] + v.a;
@@ -210,6 +278,8 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
     }
     if (w)
         write_rest(w, i, n);
+    if (m)
+        make_rest(m, i, n);
     for (; i < n; i += MGK_WIDTH) {
         int64_t lanes = mgk_min(MGK_WIDTH, n - i);
         vf v = v_read(in, i, lanes);
@@ -220,47 +290,12 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
     return v_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-/* r of a row, and a copy to `row`, if there is one. */
-MGK_INLINE void residual_row(const mgk_norm_args *a, const common_row *c, int64_t r, int32_t type)
-{
-    const int64_t dim = a->dim;
-    const bool has_h = a->h.p != NULL;
-    v_real x = v_from(a->x, r * dim, type), out = v_from(a->r, r * dim, type);
-    v_real h = v_from(has_h ? a->h : a->x, r * dim, type),
-           row = {c->row ? row_room(c, r) : NULL, type, 0};
-    out.stream = c->row != NULL;
-    const bool near = out.stream && v_zen5();
-    const int64_t fetch = mgk_max(1, FETCH_BYTES / (dim * mgk_real_size(type))) * dim;
-    int64_t done = 0;
-    for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH) {
-        v_two v = v_read_two(x, done);
-        v_prefetch_two(x, fetch + done, near);
-        v_prefetch_two(h, fetch + done, near);
-        if (has_h) {
-            v_two more = v_read_two(h, done);
-            v = c->gate ? fma_two(load_two(c->gate + done), more, v)
-                        : (v_two){v.a + more.a, v.b + more.b};
-        }
-        v_write_two(out, done, v);
-        if (row.p)
-            v_write_two(row, done, v);
-    }
-    MGK_EACH_VECTOR_FROM(done, i, dim, {
-        vf v = v_get(x, i);
-        if (has_h)
-            v = c->gate ? v_fma(v_in(c->gate + i), v_get(h, i), v) : v + v_get(h, i);
-        v_put(out, i, v);
-        if (row.p)
-            v_put(row, i, v);
-    });
-}
-
 /* What is not part of the loop over rows is a function of its own, for the compiler's sake. */
 static __attribute__((noinline)) float distances(v_real in, int64_t dim, float mean)
 {
     if (in.dtype == MGK_BF16)
-        return row_sum((v_real){in.p, MGK_BF16, 0}, dim, true, true, mean, no_fetch, NULL);
-    return row_sum((v_real){in.p, MGK_F32, 0}, dim, true, true, mean, no_fetch, NULL);
+        return row_sum((v_real){in.p, MGK_BF16, 0}, dim, true, true, mean, no_fetch, NULL, NULL);
+    return row_sum((v_real){in.p, MGK_F32, 0}, dim, true, true, mean, no_fetch, NULL, NULL);
 }
 
 /* From the row's sum (layer), or that of its squares. */
@@ -285,13 +320,16 @@ MGK_INLINE known_row know_row_of(const mgk_norm_args *a, const common_row *c, in
                                  int32_t type)
 {
     v_real in = v_from(a->r.p ? a->r : a->x, r * a->dim, type);
-    if (a->r.p)
-        residual_row(a, c, r, type);
+    if (a->r.p) {
+        const row_make m = make_of(a, c, r, residual_ahead(a, c, type), type);
+        make_rest(&m, 0, a->dim);
+    }
     if (c->row)
-        in.p = row_room(c, r);
+        in.p = c->row;
     if (a->kind == MGK_NORM_LAYER)
-        return known_from(a, r, in, row_sum(in, a->dim, false, false, 0, no_fetch, NULL), true);
-    return known_from(a, r, in, row_sum(in, a->dim, true, false, 0, no_fetch, NULL), false);
+        return known_from(a, r, in, row_sum(in, a->dim, false, false, 0, no_fetch, NULL, NULL),
+                          true);
+    return known_from(a, r, in, row_sum(in, a->dim, true, false, 0, no_fetch, NULL, NULL), false);
 }
 
 static __attribute__((noinline)) known_row know_row(const mgk_norm_args *a, const common_row *c,
@@ -306,7 +344,7 @@ MGK_INLINE void norm_rows(const mgk_norm_args *a, const common_row *c, int64_t r
                           int32_t stream, bool layer, bool shifted, int32_t type)
 {
     const int64_t dim = a->dim;
-    const bool two = type == MGK_BF16 && !stream;
+    const bool two = type == MGK_BF16 && !stream && !c->row;
     const fetch_ahead fetch = rows_ahead(stream, type);
     known_row now = know_row(a, c, r), then = now;
     if (two && r + 1 < end)
@@ -325,12 +363,50 @@ MGK_INLINE void norm_rows(const mgk_norm_args *a, const common_row *c, int64_t r
             then = know_row(a, c, next);
         } else {
             const v_real in = v_from(a->x, next * dim, type);
-            then = known_from(a, next, in, row_sum(in, dim, !layer, false, 0, fetch, &w), layer);
+            then =
+                known_from(a, next, in, row_sum(in, dim, !layer, false, 0, fetch, &w, NULL), layer);
         }
         if (!two)
             now = then;
     }
 }
+
+/* The same for residuals past the caches: each row is normalized while the next one is made and summed. */
+MGK_INLINE void joined_rows(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
+                            bool layer, bool shifted, int32_t type)
+{
+    const int64_t dim = a->dim;
+    const fetch_ahead fetch = {FETCH_JOINED / mgk_real_size(type), true};
+    known_row now = know_row(a, c, r);
+    for (; r < end; r++) {
+        row_write w = {c->times, c->plus, now, v_from(a->y, r * dim, type), layer, shifted};
+        w.row.in.dtype = type; /* known to the compiler, as the next */
+        w.out.stream = 1;
+        if (r + 1 == end) {
+            write_rest(&w, 0, dim);
+            return;
+        }
+        const row_make m = make_of(a, c, r + 1, fetch, type);
+        const float sum = row_sum(m.row, dim, !layer, false, 0, no_fetch, &w, &m);
+        now = known_from(a, r + 1, m.row, sum, layer);
+    }
+}
+
+/* Functions of their own, as know_row. */
+#define JOINED_ROWS(name, type)                                                                    \
+    static __attribute__((noinline)) void name(const mgk_norm_args *a, const common_row *c,        \
+                                               int64_t r, int64_t end)                             \
+    {                                                                                              \
+        if (a->kind == MGK_NORM_LAYER)                                                             \
+            joined_rows(a, c, r, end, true, c->plus != NULL, type);                                \
+        else if (c->plus)                                                                          \
+            joined_rows(a, c, r, end, false, true, type);                                          \
+        else                                                                                       \
+            joined_rows(a, c, r, end, false, false, type);                                         \
+    }
+JOINED_ROWS(joined_f32, MGK_F32)
+JOINED_ROWS(joined_bf16, MGK_BF16)
+#undef JOINED_ROWS
 
 MGK_INLINE void norm_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                             int32_t stream, int32_t type)
@@ -346,23 +422,39 @@ MGK_INLINE void norm_sample(const mgk_norm_args *a, const common_row *c, int64_t
         norm_rows(a, c, r, end, stream, false, false, type);
 }
 
+/* Where in a page of 4096 bytes the thread's rows begin: apart from `out`, as loads wait for stores to the same place of
+ * another page. */
+static float *apart_from(mgk_buf out, float *room)
+{
+    return room + ((uintptr_t)out.p + APART - (uintptr_t)room) % MGK_NORM_PAGE / sizeof *room;
+}
+
 /* Rows first .. end - 1. */
 MGK_INLINE void norm_range(const mgk_norm_args *a, int64_t r, int64_t end, float *room,
                            int32_t type)
 {
     const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
     const bool past = a->r.p && mgk_streams(a->r, a->rows, a->dim);
-    common_row c = {.times = room, .part = mgk_norm_room(a->dim) / NORM_ROWS};
+    const int64_t part = mgk_norm_column(a->dim);
+    const bool joined = past && stream && !v_zen5() && !v_far(stream); /* where that was measured */
+    if (joined)
+        room = apart_from(a->y, room);
+    common_row c = {.times = room};
     if (a->bias.p || a->shift.p)
-        c.plus = room + c.part;
+        c.plus = room + part;
     if (a->r.p && a->h.p && a->gate.p)
-        c.gate = room + 2 * c.part;
+        c.gate = room + 2 * part;
     if (past)
-        c.row = room + 3 * c.part;
+        c.row = room + 3 * part;
     while (r < end) {
         int64_t last = mgk_min(end, sample_end(a, r));
         make_common(a, sample_of(a, r), &c, type);
-        norm_sample(a, &c, r, last, stream, type);
+        if (joined && type == MGK_BF16)
+            joined_bf16(a, &c, r, last);
+        else if (joined)
+            joined_f32(a, &c, r, last);
+        else
+            norm_sample(a, &c, r, last, stream, type);
         r = last;
     }
     v_stream_end(stream | past);
@@ -372,7 +464,7 @@ MGK_INLINE void norm_range(const mgk_norm_args *a, int64_t r, int64_t end, float
 static int64_t rows_a_block(const mgk_norm_args *a)
 {
     const int64_t rows = mgk_div_up(mgk_rows_a_block(a->dim), 16) * 16;
-    return mgk_streams(a->y, a->rows, a->dim) ? 4 * rows : rows;
+    return mgk_streams(a->y, a->rows, a->dim) ? (a->r.p ? 8 : 4) * rows : rows;
 }
 
 typedef struct norm_job {
