@@ -96,6 +96,10 @@ typedef struct mgk_panel {
     void (*zip)(float *dst, const void *src, int64_t step, int64_t pixels, int64_t count);
     /* sum[j] += src[i * count + j] over i < rows */
     void (*add_columns)(float *sum, mgk_buf src, int64_t rows, int64_t count);
+    /* Pixels of three channels: y[3 * j + o] = bias[o] + sum over rows s, which may be NULL (zeros), and channels i of
+     * rows[s][3 * j + i] * w[9 * s + 3 * i + o]. Rows are as the engine multiplies them; bias may be NULL. */
+    void (*three)(mgk_buf y, const void *const *rows, int64_t count, int64_t pixels, const float *w,
+                  const float *bias);
     /* dst[j] = src[j], or += with add, in dst's dtype */
     void (*put)(mgk_buf dst, const float *src, int64_t count, bool add);
 } mgk_panel;

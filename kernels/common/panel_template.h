@@ -709,6 +709,7 @@ static void run(const mgk_panel_job *job)
 }
 
 #include "kernels/common/panel_pack.h"
+#include "kernels/common/panel_three.h"
 
 const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .nr = 2 * PANEL_VL,
@@ -725,4 +726,5 @@ const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
 #endif
                                                      .copy = copy,
                                                      .add_columns = add_columns,
+                                                     .three = three,
                                                      .put = put};

@@ -112,10 +112,36 @@ static void run_few(void *arg, int64_t slab, int thread)
                       g->wo * g->cout);
 }
 
+/* Weights as the engine takes those of three channels: (row of the kernel, cin, cout). */
+static void take_three(void *arg, int64_t index, int thread)
+{
+    const mgk_conv2d_work *w = arg;
+    const mgk_conv2d_args *g = &w->p->g;
+    (void)index, (void)thread;
+    for (int64_t o = 0; o < 3; o++)
+        for (int64_t i = 0; i < 3 * g->kh; i++)
+            w->shared[3 * i + o] = mgk_conv2d_weight_at(g, 3 * g->kh * o + i);
+}
+
+static void run_three(void *arg, int64_t slab, int thread)
+{
+    const mgk_conv2d_work *w = arg;
+    const mgk_conv2d_args *g = &w->p->g;
+    const mgk_conv2d_space own = mgk_conv2d_space_of(w, thread);
+    const mgk_conv2d_block s = mgk_conv2d_block_of(w->p, slab, g->ho, g->wo);
+    take_source(w, &s, &own, false);
+    for (int64_t i = s.i0; i < s.i1; i++)
+        w->engine->three(mgk_buf_at(g->y, ((s.b * g->ho + i) * g->wo + s.j0) * 3),
+                         own.table + (i - s.i0) * g->stride_h, g->kh, s.j1 - s.j0, w->shared,
+                         MGK_F(g->bias));
+}
+
 void mgk_conv2d_run(const mgk_conv2d_args *g, mgk_exec *x, const mgk_panel *engine)
 {
     const mgk_conv2d_plan p = mgk_conv2d_make_plan(g);
-    if (p.spread)
+    if (p.three)
+        mgk_conv2d_with_weights(&p, x, engine, 1, take_three, run_three);
+    else if (p.spread)
         mgk_conv2d_spread_run(&p, x, engine, run_few, false);
     else
         mgk_conv2d_with_weights(&p, x, engine, p.n_pad / MGK_PANEL_NR_MAX, pack_forward,

@@ -29,6 +29,7 @@ typedef struct mgk_conv2d_plan {
     bool by_input;  /* grad_weight: partial sums as (kh, kw, cin, cout), A = x */
     int64_t spread; /* few channels of the result: see mgk_conv2d_spread; floats a pixel, or 0 */
     int64_t spread_floats;
+    bool three; /* three channels to three, one column of the kernel: the engine's own way */
     int64_t partial_floats; /* grad_weight: one partial sum, weights then bias */
 } mgk_conv2d_plan;
 

@@ -110,6 +110,8 @@ mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
     p.n_pad = mgk_round_up(g->cout, MGK_PANEL_NR_MAX);
     p.k = g->kh * g->kw * g->cin;
     spread(&p, g->cout, g->cin);
+    p.three = g->cin == 3 && g->cout == 3 && g->kw == 1 && g->stride_w == 1 && g->pad_left == 0 &&
+              g->pad_right == 0;
     return p;
 }
 

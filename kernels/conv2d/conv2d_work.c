@@ -142,7 +142,7 @@ void mgk_conv2d_with_weights(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_pa
  * the weights of all taps of a row of the kernel (columns tap * channels + channel; the engine sums over the
  * rows), and a pixel of the result sums what the kw pixels hold for it. */
 
-static float weight_at(const mgk_conv2d_args *g, int64_t at)
+float mgk_conv2d_weight_at(const mgk_conv2d_args *g, int64_t at)
 {
     return g->weight.dtype == MGK_BF16 ? mgk_from_bf16(MGK_H(g->weight)[at]) : MGK_F(g->weight)[at];
 }
@@ -162,8 +162,9 @@ static void pack_panel(const mgk_conv2d_work *w, int64_t index, bool gradient)
         for (int64_t c = 0; c < depth; c++)
             for (int64_t t = 0; t < n; t++) {
                 const int64_t tap = r * g->kw + (j + t) / few, o = (j + t) % few;
-                const float v = weight_at(g, gradient ? (c * taps + taps - 1 - tap) * g->cin + o
-                                                      : (o * taps + tap) * g->cin + c);
+                const float v =
+                    mgk_conv2d_weight_at(g, gradient ? (c * taps + taps - 1 - tap) * g->cin + o
+                                                     : (o * taps + tap) * g->cin + c);
                 if (w->engine->pairs)
                     ((uint16_t *)(void *)(dst + c / 2 * width + t))[c % 2] = mgk_to_bf16(v);
                 else

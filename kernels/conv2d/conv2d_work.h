@@ -105,6 +105,9 @@ void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own, in
                        int64_t cols, int64_t few, int64_t depth, const float *bias, mgk_buf out,
                        int64_t out_row);
 
+/* A value of the weights. */
+float mgk_conv2d_weight_at(const mgk_conv2d_args *g, int64_t at);
+
 /* dst[i] += src[i] */
 static inline void mgk_conv2d_add(float *dst, const float *src, int64_t count)
 {
