@@ -7,6 +7,7 @@ typedef struct {
     int n, h, w, cin, cout, kh, kw, sh, sw;
     int top, bottom, left, right;
     int replicate, accumulate, bias;
+    int pixel_room, row_room; /* values between pixels and rows of y */
 } shape;
 
 static const shape shapes[] = {
@@ -86,6 +87,19 @@ static const shape shapes[] = {
     {1, 3, 40, 6, 8, 3, 5, 1, 1, 1, 1, 6, 7, 0, 0, 1},
     {1, 3, 3, 16, 16, 3, 3, 1, 1, 1, 1, 40, 1, 0, 0, 1},
     {1, 4, 36, 3, 48, 3, 4, 1, 1, 1, 1, 0, 0, 0, 0, 1},
+    /* room between pixels, rows or both: every second pixel and row of pictures, every second row in time */
+    {2, 5, 6, 8, 16, 2, 2, 1, 1, 1, 0, 0, 1, 0, 0, 1, 16, 192},
+    {1, 9, 70, 16, 20, 2, 2, 1, 1, 0, 1, 1, 0, 0, 0, 1, 20, 2800},
+    {2, 6, 40, 16, 48, 2, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1920},
+    {2, 4, 33, 48, 33, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 1, 7, 5},
+    {2, 6, 9, 16, 3, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0},
+    {2, 6, 9, 16, 3, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 3},
+    {1, 5, 21, 3, 3, 3, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1, 1, 4},
+    {2, 5, 21, 3, 3, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 63},
+    {2, 3, 5, 8, 17, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 8},
+    {2, 3, 5, 8, 16, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 4, 0},
+    {1, 3, 4, 800, 18, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 1, 18, 18},
+    {2, 3, 15, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 1, 64, 1920},
     /* as in an autoencoder */
     {2, 16, 64, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 1},
     {1, 16, 32, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1, 1},
@@ -164,7 +178,11 @@ static void sums_of(mgk_case *c, int64_t terms)
 /* which: 0 forward, 1 the gradient of x, 2 that of the weights, which are f32 always */
 static void add_buffers(mgk_case *c, int which, mgk_conv2d_args *g, bool bias)
 {
-    const int64_t x = g->n * g->h * g->w * g->cin, y = g->n * g->ho * g->wo * g->cout;
+    const bool room = g->y_pixel > 0;
+    const int64_t x = g->n * g->h * g->w * g->cin;
+    int64_t y = g->n * g->ho * g->wo * g->cout;
+    if (room)
+        y = (g->n * g->ho - 1) * g->y_row + (g->wo - 1) * g->y_pixel + g->cout;
     const int64_t weights = g->cout * g->kh * g->kw * g->cin;
     const int32_t real = c->real;
     const int64_t places = g->kh * g->kw, pixels = g->n * g->ho * g->wo;
@@ -183,7 +201,7 @@ static void add_buffers(mgk_case *c, int which, mgk_conv2d_args *g, bool bias)
     }
     c->real = real;
     if (which == 0) {
-        mgk_case_out(c, &g->y, y);
+        mgk_case_out_or_both(c, &g->y, y, room);
         sums_of(c, places * g->cin);
     } else {
         mgk_case_in(c, &g->y, y, 1);
@@ -198,11 +216,22 @@ static void add_buffers(mgk_case *c, int which, mgk_conv2d_args *g, bool bias)
     c->real = real;
 }
 
-static const char *const illegal[] = {
-    "ho",       "wo",          "kernel too large", "negative padding",
-    "stride 0", "no channels", "pad mode",         "forward accumulates",
-    "dtype",    "no weight",   "bf16 weight",      "bf16 y (gradient of weights: all bf16)",
-    "bf16 bias"};
+static const char *const illegal[] = {"ho",
+                                      "wo",
+                                      "kernel too large",
+                                      "negative padding",
+                                      "stride 0",
+                                      "no channels",
+                                      "pad mode",
+                                      "forward accumulates",
+                                      "dtype",
+                                      "no weight",
+                                      "bf16 weight",
+                                      "bf16 y (gradient of weights: all bf16)",
+                                      "y_pixel",
+                                      "y_row",
+                                      "y_pixel alone (gradients: with y_row)",
+                                      "bf16 bias"};
 
 static void break_rule(mgk_case *c, mgk_conv2d_args *g, int which, int index)
 {
@@ -247,6 +276,18 @@ static void break_rule(mgk_case *c, mgk_conv2d_args *g, int which, int index)
         c->bufs[2].dtype = MGK_BF16;
         if (which == 2)
             c->bufs[0].dtype = c->bufs[1].dtype = MGK_BF16;
+        break;
+    case 12:
+        g->y_pixel = 3;
+        g->y_row = 24;
+        break;
+    case 13:
+        g->y_pixel = 5;
+        g->y_row = 28;
+        break;
+    case 14:
+        g->y_pixel = 4;
+        g->y_row = which == 0 ? 0 : 24;
         break;
     default:
         g->bias = (mgk_buf){0};
@@ -311,12 +352,17 @@ bool mgk_conv2d_cases(mgk_case *c, int index, uint64_t seed)
                            .pad_right = s->right,
                            .pad_mode = s->replicate ? MGK_PAD_REPLICATE : MGK_PAD_ZERO,
                            .accumulate = which > 0 && s->accumulate};
+    if (which == 0 && s->pixel_room + s->row_room > 0) {
+        g->y_pixel = s->cout + s->pixel_room;
+        g->y_row = g->wo * g->y_pixel + s->row_room;
+    }
     c->op = ops[which];
     c->real = narrow ? MGK_BF16 : MGK_F32;
-    snprintf(c->label, sizeof c->label, "%s %s %dx%dx%dx%d -> %d, %dx%d/%d,%d pad %d %d %d %d%s%s",
-             op_names[which], narrow ? "bf16" : "f32", s->n, s->h, s->w, s->cin, s->cout, s->kh,
-             s->kw, s->sh, s->sw, s->top, s->bottom, s->left, s->right,
-             s->replicate ? " replicate" : "", g->accumulate ? " +=" : "");
+    snprintf(c->label, sizeof c->label,
+             "%s %s %dx%dx%dx%d -> %d, %dx%d/%d,%d pad %d %d %d %d%s%s%s", op_names[which],
+             narrow ? "bf16" : "f32", s->n, s->h, s->w, s->cin, s->cout, s->kh, s->kw, s->sh, s->sw,
+             s->top, s->bottom, s->left, s->right, s->replicate ? " replicate" : "",
+             g->accumulate ? " +=" : "", g->y_pixel ? " apart" : "");
     add_buffers(c, which, g, s->bias);
     return true;
 }

@@ -9,6 +9,7 @@ struct task {
     int64_t pixels; /* of y */
     int k;          /* kh * kw * cin */
     bool y_fours;
+    int64_t y_pixel, y_row; /* 0: no room between them */
 };
 
 /* What the pixels of y from `first` on see of x. Chunks lie along the channels. */
@@ -72,7 +73,13 @@ template <typename T> struct taker {
         const int64_t i = i0 + row, o = j0 + column;
         if (i >= s.pixels || o >= s.g.cout)
             return;
-        T *y = (T *)s.g.y.p + i * s.g.cout + o;
+        T *y = (T *)s.g.y.p + o;
+        if (s.y_row) {
+            const int64_t line = i / s.g.wo;
+            y += line * s.y_row + (i - line * s.g.wo) * s.y_pixel;
+        } else {
+            y += i * s.g.cout;
+        }
         if (s.g.bias.p)
 #pragma unroll
             for (int e = 0; e < 4; e++)
@@ -122,7 +129,9 @@ static task make_task(const void *args)
     s.wo = make_divider(s.g.wo);
     s.pixels = s.g.n * s.g.ho * s.g.wo;
     s.k = (int)(s.g.kh * s.g.kw * s.g.cin);
-    s.y_fours = in_fours(s.g.y, s.g.cout);
+    s.y_pixel = s.g.y_pixel;
+    s.y_row = s.g.y_row;
+    s.y_fours = in_fours(s.g.y, s.g.cout) && s.y_pixel % 4 == 0 && s.y_row % 4 == 0;
     return s;
 }
 
@@ -138,6 +147,6 @@ MGK_LAUNCHER(conv2d, sm80)
     const task s = make_task(args);
     if (s.g.x.dtype != MGK_BF16)
         mgk_conv2d_cuda(args, x);
-    else if (s.pixels > 0 && !mgk_conv2d_direct(&s.g, false, x))
+    else if (s.pixels > 0 && (s.y_row || !mgk_conv2d_direct(&s.g, false, x)))
         WITH_TILE(mgk_wmma, s.pixels, s.g.cout, launch<Tile, mgk_bf16>(s, x));
 }

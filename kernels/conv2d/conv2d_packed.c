@@ -58,8 +58,8 @@ static void run_panel(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
     const bool last = kb->seg + kb->segs == g->kh && kb->sub + kb->len == len;
     for (int64_t i = s->i0; i < s->i1; i++) {
         const mgk_conv2d_target target = {
-            .c = mgk_buf_at(g->y, ((s->b * g->ho + i) * g->wo + s->j0) * g->cout + j),
-            .ldc = g->cout,
+            .c = mgk_buf_at(g->y, (s->b * g->ho + i) * g->y_row + s->j0 * g->y_pixel + j),
+            .ldc = g->y_pixel,
             .sums = own->sums + (i - s->i0) * (s->j1 - s->j0) * MGK_CONV2D_SUMS};
         mgk_panel_job job = {
             .a = (const void *const *)own->table + (i - s->i0) * g->stride_h + kb->seg,
@@ -108,8 +108,7 @@ static void run_few(void *arg, int64_t slab, int thread)
     const mgk_conv2d_block s = mgk_conv2d_block_of(w->p, slab, g->ho, g->wo);
     take_source(w, &s, &own, false);
     mgk_conv2d_spread(w, &own, s.i1 - s.i0, s.j1 - s.j0, g->cout, g->cin, MGK_F(g->bias),
-                      mgk_buf_at(g->y, ((s.b * g->ho + s.i0) * g->wo + s.j0) * g->cout),
-                      g->wo * g->cout);
+                      mgk_buf_at(g->y, (s.b * g->ho + s.i0) * g->y_row + s.j0 * g->cout), g->y_row);
 }
 
 /* Weights as the engine takes those of three channels: (row of the kernel, cin, cout). */
@@ -131,7 +130,7 @@ static void run_three(void *arg, int64_t slab, int thread)
     const mgk_conv2d_block s = mgk_conv2d_block_of(w->p, slab, g->ho, g->wo);
     take_source(w, &s, &own, false);
     for (int64_t i = s.i0; i < s.i1; i++)
-        w->engine->three(mgk_buf_at(g->y, ((s.b * g->ho + i) * g->wo + s.j0) * 3),
+        w->engine->three(mgk_buf_at(g->y, (s.b * g->ho + i) * g->y_row + s.j0 * 3),
                          own.table + (i - s.i0) * g->stride_h, g->kh, s.j1 - s.j0, w->shared,
                          MGK_F(g->bias));
 }

@@ -12,7 +12,8 @@
 #include "kernels/conv2d/conv2d.h"
 
 typedef struct mgk_conv2d_plan {
-    mgk_conv2d_args g; /* pictures and rows joined where the kernel does not look across them */
+    /* Pictures and rows are joined where the kernel does not look across them; y_pixel and y_row are set. */
+    mgk_conv2d_args g;
     int64_t pictures, rows, cols;                       /* of a slab */
     int64_t picture_slabs, row_slabs, col_slabs, slabs; /* their counts and the product */
     int64_t src_rows, src_cols;                         /* most of the source that a slab reads */

@@ -49,15 +49,30 @@ bool mgk_conv2d_check(const void *args, const char **why)
 {
     const mgk_conv2d_args *g = args;
     MGK_RULE(!g->accumulate, "accumulate is for the gradients");
-    return check(g, false, why);
+    if (!check(g, false, why))
+        return false;
+    int64_t row;
+    MGK_RULE((g->y_pixel == 0) == (g->y_row == 0), "y_pixel and y_row: both or neither");
+    MGK_RULE(g->y_pixel == 0 || g->y_pixel >= g->cout, "pixels of y overlap");
+    MGK_RULE(!__builtin_mul_overflow(g->wo - 1, g->y_pixel, &row) && row < INT64_C(1) << 56,
+             "a size overflows");
+    MGK_RULE(g->y_row == 0 || g->y_row >= row + g->cout, "rows of y overlap");
+    MGK_RULE(product_fits((int64_t[]){g->ho, g->y_row, g->n ? g->n : 1}, 3), "a size overflows");
+    return true;
+}
+
+static bool gradient_check(const mgk_conv2d_args *g, bool weights, const char **why)
+{
+    MGK_RULE(g->y_pixel == 0 && g->y_row == 0, "y_pixel and y_row are not for the gradients");
+    return check(g, weights, why);
 }
 bool mgk_conv2d_grad_input_check(const void *args, const char **why)
 {
-    return check(args, false, why);
+    return gradient_check(args, false, why);
 }
 bool mgk_conv2d_grad_weight_check(const void *args, const char **why)
 {
-    return check(args, true, why);
+    return gradient_check(args, true, why);
 }
 
 static int64_t clamp(int64_t i, int64_t size)
@@ -89,7 +104,7 @@ static double pixel(const mgk_conv2d_args *g, int64_t b, int64_t i, int64_t j, i
 void mgk_conv2d_ref(const void *args, mgk_exec *x)
 {
     const mgk_conv2d_args *g = args;
-    int64_t at = 0;
+    const int64_t row = mgk_conv2d_y_row(g), pixel_step = mgk_conv2d_y_pixel(g);
     (void)x;
     for (int64_t b = 0; b < g->n; b++)
         for (int64_t i = 0; i < g->ho; i++)
@@ -103,7 +118,7 @@ void mgk_conv2d_ref(const void *args, mgk_exec *x)
                                 sum += pixel(g, b, i * g->stride_h + p - g->pad_top,
                                              j * g->stride_w + q - g->pad_left, c) *
                                        value_at(g->weight, w++);
-                    put(g->y, at++, sum);
+                    put(g->y, (b * g->ho + i) * row + j * pixel_step + o, sum);
                 }
 }
 

@@ -23,6 +23,8 @@ enum {
 static mgk_conv2d_args joined(const mgk_conv2d_args *args)
 {
     mgk_conv2d_args g = *args;
+    g.y_pixel = mgk_conv2d_y_pixel(args);
+    g.y_row = mgk_conv2d_y_row(args);
     const bool rows_apart = g.kh == 1 && g.stride_h == 1 && g.pad_top == 0 && g.pad_bottom == 0;
     const bool cols_apart = g.kw == 1 && g.stride_w == 1 && g.pad_left == 0 && g.pad_right == 0;
     if (g.n == 0)
@@ -31,9 +33,10 @@ static mgk_conv2d_args joined(const mgk_conv2d_args *args)
         g.h = g.ho = g.n * g.h;
         g.n = 1;
     }
-    if (rows_apart && cols_apart) {
+    if (rows_apart && cols_apart && g.y_row == g.wo * g.y_pixel) {
         g.w = g.wo = g.h * g.w;
         g.h = g.ho = 1;
+        g.y_row = g.wo * g.y_pixel;
     }
     return g;
 }
@@ -109,6 +112,8 @@ mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
     p.tables = p.src_rows;
     p.n_pad = mgk_round_up(g->cout, MGK_PANEL_NR_MAX);
     p.k = g->kh * g->kw * g->cin;
+    if (g->y_pixel != g->cout)
+        return p;
     spread(&p, g->cout, g->cin);
     p.three = g->cin == 3 && g->cout == 3 && g->kw == 1 && g->stride_w == 1 && g->pad_left == 0 &&
               g->pad_right == 0;

@@ -246,7 +246,8 @@ extern "C" void mgk_conv2d_grad_input_sm80(const void *args, mgk_exec *x);
 
 MGK_LAUNCHER(conv2d, sm90)
 {
-    if (!by_warpgroups((const mgk_conv2d_args *)args, false, x))
+    const mgk_conv2d_args *g = (const mgk_conv2d_args *)args;
+    if (g->y_row || !by_warpgroups(g, false, x))
         mgk_conv2d_sm80(args, x);
 }
 

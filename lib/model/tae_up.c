@@ -57,16 +57,21 @@ static void interleave(mgi_run *run, T *to, T *parts, int64_t n, int64_t width, 
     mgi_run_launch(run, MGK_OP_permute, &a);
 }
 
-T *mgi_tae_up_space(mgi_run *run, T *to, T *x, T *w, T *b)
+/* Whether convolutions write right where their results belong. On GPUs, whose fastest ones write all pixels side by side, these
+ * are moved there. */
+static bool in_place(const mgi_run *run)
 {
-    if (run->status != MGEN_OK ||
-        !mgi_require(run, x && x->rank == 4, "tae up: x is not (N,H,W,C)"))
-        return NULL;
-    int64_t n = x->dims[0], h = x->dims[1], width = x->dims[2], cout = w->dims[0];
-    int64_t mark = mgi_scope_push(run);
-    T *kernels = four_kernels(run, w, x->dtype);
-    T *parts = mgi_new(run, x->dtype, MGI_DIMS(2, 2, n * h, width, cout));
-    for (int i = 0; i < 4 && parts && kernels; i++) { /* even ones first */
+    return !(run->dev->kernel[MGK_OP_conv2d]->needs & MGK_NEEDS_CUDA);
+}
+
+/* The four convolutions of x, into y (N,2H,2W,Cout), or `parts` (column, row, N, H, W, Cout). */
+static void convolve_four(mgi_run *run, T *y, T *parts, T *x, T *kernels, T *b)
+{
+    int64_t n = x->dims[0], h = x->dims[1], width = x->dims[2], cout = kernels->dims[1];
+    if (!mgi_require(run, (y ? y : parts)->count == 4 * n * h * width * cout,
+                     "tae up: the result has another size"))
+        return;
+    for (int i = 0; i < 4; i++) { /* even ones first */
         int64_t row = i & 1, column = i >> 1;
         mgk_conv2d_args a = {.x = mgi_buf(x),
                              .bias = mgi_buf(b),
@@ -87,16 +92,73 @@ T *mgi_tae_up_space(mgi_run *run, T *to, T *x, T *w, T *b)
                              .pad_right = column,
                              .pad_mode = MGK_PAD_ZERO};
         a.weight = mgi_buf_from(mgi_buf(kernels), (3 - i) * (kernels->count / 4));
-        a.y = mgi_buf_from(mgi_buf(parts), i * (parts->count / 4));
+        if (y) {
+            a.y = mgi_buf_from(mgi_buf(y), (2 * row * width + column) * cout);
+            a.y_pixel = 2 * cout;
+            a.y_row = 4 * width * cout;
+        } else {
+            a.y = mgi_buf_from(mgi_buf(parts), i * (parts->count / 4));
+        }
         mgi_run_launch(run, MGK_OP_conv2d, &a);
     }
-    mgi_drop(run, kernels);
+}
+
+T *mgi_tae_up_space(mgi_run *run, T *to, T *x, T *w, T *b)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && x->rank == 4, "tae up: x is not (N,H,W,C)"))
+        return NULL;
+    int64_t n = x->dims[0], h = x->dims[1], width = x->dims[2], cout = w->dims[0];
+    int64_t mark = mgi_scope_push(run);
+    T *kernels = four_kernels(run, w, x->dtype), *parts = NULL;
+    if (!in_place(run)) {
+        parts = mgi_new(run, x->dtype, MGI_DIMS(2, 2, n * h, width, cout));
+        if (parts && kernels)
+            convolve_four(run, NULL, parts, x, kernels, b);
+        mgi_drop(run, kernels);
+    }
     T *y = to ? to : mgi_new(run, x->dtype, MGI_DIMS(n, 2 * h, 2 * width, cout));
-    if (y && parts &&
-        mgi_require(run, y->count == parts->count, "tae up: the result has another size"))
-        interleave(run, y, parts, n * h, width, cout);
-    mgi_drop(run, parts);
+    if (y && parts) {
+        if (mgi_require(run, y->count == parts->count, "tae up: the result has another size"))
+            interleave(run, y, parts, n * h, width, cout);
+        mgi_drop(run, parts);
+    } else if (y && kernels && run->status == MGEN_OK) {
+        convolve_four(run, y, NULL, x, kernels, b);
+        mgi_drop(run, kernels);
+    }
     return mgi_scope_pop(run, mark, run->status == MGEN_OK ? y : NULL);
+}
+
+/* Of odd and of even frames, by weights (2,Cout,2,1,Cin), into every second one. */
+static T *convolve_two(mgi_run *run, T *x, T *both, T *b, int64_t before, int64_t after)
+{
+    int64_t batch = x->dims[0], frames = x->dims[1], pixels = x->dims[2], cout = b->count;
+    int64_t pairs = frames + before + after - 1;
+    T *y = mgi_new(run, x->dtype, MGI_DIMS(batch, 2 * pairs, pixels, cout));
+    for (int i = 0; i < 2 && y && both; i++) {
+        const mgk_conv2d_args a = {.x = mgi_buf(x),
+                                   .weight = mgi_buf_from(mgi_buf(both), i * (both->count / 2)),
+                                   .bias = mgi_buf(b),
+                                   .y = mgi_buf_from(mgi_buf(y), i * pixels * cout),
+                                   .n = batch,
+                                   .h = frames,
+                                   .w = pixels,
+                                   .cin = x->dims[3],
+                                   .ho = pairs,
+                                   .wo = pixels,
+                                   .cout = cout,
+                                   .kh = 2,
+                                   .kw = 1,
+                                   .stride_h = 1,
+                                   .stride_w = 1,
+                                   .pad_top = before,
+                                   .pad_bottom = after,
+                                   .pad_mode = MGK_PAD_REPLICATE,
+                                   .y_pixel = cout,
+                                   .y_row = 2 * pixels * cout};
+        mgi_run_launch(run, MGK_OP_conv2d, &a);
+    }
+    return y;
 }
 
 T *mgi_tae_up_time(mgi_run *run, T *x, T *w, T *b, int64_t before, int64_t after)
@@ -110,7 +172,10 @@ T *mgi_tae_up_time(mgi_run *run, T *x, T *w, T *b, int64_t before, int64_t after
     w = mgi_cast(run, w, MGK_F32);
     if (both)
         add_taps(run, both, w, cout, cin);
-    T *y = mgi_conv2d(run, x, mgi_cast(run, both, x->dtype), mgi_concat(run, (T *[]){b, b}, 2),
+    both = mgi_cast(run, both, x->dtype);
+    if (in_place(run))
+        return mgi_scope_pop(run, mark, convolve_two(run, x, both, b, before, after));
+    T *y = mgi_conv2d(run, x, both, mgi_concat(run, (T *[]){b, b}, 2),
                       (mgi_conv_options){.stride_h = 1,
                                          .stride_w = 1,
                                          .pad_top = before,

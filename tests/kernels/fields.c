@@ -57,7 +57,8 @@ static const field conv2d_fields[] = {
     F(x, BUF) F(weight, BUF) F(bias, BUF) F(y, BUF) F(n, EXTENT) F(h, EXTENT) F(w, EXTENT)
         F(cin, EXTENT) F(ho, EXTENT) F(wo, EXTENT) F(cout, EXTENT) F(kh, EXTENT) F(kw, EXTENT)
             F(stride_h, DIVISOR) F(stride_w, DIVISOR) F(pad_top, DIVISOR) F(pad_bottom, DIVISOR)
-                F(pad_left, DIVISOR) F(pad_right, DIVISOR) F(pad_mode, ENUM) F(accumulate, FLAG)};
+                F(pad_left, DIVISOR) F(pad_right, DIVISOR) F(pad_mode, ENUM) F(accumulate, FLAG)
+                    F(y_pixel, STRIDE) F(y_row, STRIDE)};
 #undef ARGS
 #define ARGS mgk_attention_args
 static const field attention_fields[] = {
