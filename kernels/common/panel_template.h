@@ -158,12 +158,22 @@ MGK_INLINE void put_bf16_past(uint16_t *to, vf v)
             a += a_col;                                                                            \
         }                                                                                          \
     } while (0)
+/* Keeps a vector in its register: in tiles of few rows each multiplication would read it from memory again. */
+#if PANEL_VL == 16
+#define PANEL_HOLD(v) __asm__("" : "+v"(v))
+#else
+#define PANEL_HOLD(v) (void)0
+#endif
 /* One unit of rows first..end-1 of the tile. */
 #define PANEL_STEP_OF(is_half, first, end)                                                         \
     do {                                                                                           \
         const bool half = is_half;                                                                 \
         const int top = first, bottom = end;                                                       \
-        const vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                          \
+        vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                                \
+        if (mr <= 4) {                                                                             \
+            PANEL_HOLD(b0);                                                                        \
+            PANEL_HOLD(b1);                                                                        \
+        }                                                                                          \
         PANEL_ROWS(PANEL_MUL)                                                                      \
         (void)half, (void)p4, (void)p5, (void)p6, (void)p7; /* in shorter tiles */                 \
         PANEL_ON;                                                                                  \

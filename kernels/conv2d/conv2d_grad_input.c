@@ -245,7 +245,9 @@ static void run_few(void *arg, int64_t slab, int thread)
     const mgk_conv2d_args *g = &w->p->g;
     const mgk_conv2d_space own = mgk_conv2d_space_of(w, thread);
     const padded_slab t = slab_of(w, &own, slab);
-    mgk_conv2d_spread(w, &own, t.I1 - t.I0, t.J1 - t.J0, g->cin, g->cout, NULL, t.out, t.out_row);
+    const mgk_conv2d_edges none = {0};
+    mgk_conv2d_spread(w, &own, &none, t.I1 - t.I0, t.J1 - t.J0, g->cin, g->cout, NULL, t.out,
+                      t.out_row);
     if (t.buffered)
         fold(w, &t);
 }

@@ -106,8 +106,8 @@ static void run_few(void *arg, int64_t slab, int thread)
     const mgk_conv2d_args *g = &w->p->g;
     const mgk_conv2d_space own = mgk_conv2d_space_of(w, thread);
     const mgk_conv2d_block s = mgk_conv2d_block_of(w->p, slab, g->ho, g->wo);
-    take_source(w, &s, &own, false);
-    mgk_conv2d_spread(w, &own, s.i1 - s.i0, s.j1 - s.j0, g->cout, g->cin, MGK_F(g->bias),
+    const mgk_conv2d_edges e = take_source(w, &s, &own, true);
+    mgk_conv2d_spread(w, &own, &e, s.i1 - s.i0, s.j1 - s.j0, g->cout, g->cin, MGK_F(g->bias),
                       mgk_buf_at(g->y, (s.b * g->ho + s.i0) * g->y_row + s.j0 * g->cout), g->y_row);
 }
 

@@ -11,6 +11,8 @@
 #include "kernels/common/panel.h"
 #include "kernels/conv2d/conv2d.h"
 
+enum { MGK_CONV2D_SPREAD_TAPS = 64 /* most places of the kernel, for results with few channels */ };
+
 typedef struct mgk_conv2d_plan {
     /* Pictures and rows are joined where the kernel does not look across them; y_pixel and y_row are set. */
     mgk_conv2d_args g;
@@ -27,8 +29,9 @@ typedef struct mgk_conv2d_plan {
     int64_t groups;              /* grad_weight: partial sums */
     int64_t taps_a_unit;         /* grad_weight: rows of the kernel a unit of work, 1 or kh */
     bool sliding; /* grad_weight, engines of pairs: a row's pairs of neighbours follow each other */
-    bool by_input;  /* grad_weight: partial sums as (kh, kw, cin, cout), A = x */
-    int64_t spread; /* few channels of the result: see mgk_conv2d_spread; floats a pixel, or 0 */
+    bool by_input; /* grad_weight: partial sums as (kh, kw, cin, cout), A = x */
+    int64_t
+        spread; /* few channels of the result: see mgk_conv2d_spread; floats from line to line, or 0 */
     int64_t spread_floats;
     bool three; /* three channels to three, one column of the kernel: the engine's own way */
     int64_t partial_floats; /* grad_weight: one partial sum, weights then bias */

@@ -11,7 +11,6 @@ enum {
     KC = 1152,             /* values of k a block, f32: 147 KB of weights a panel */
     KC_BF16 = 2304,        /* the same for bf16 */
     SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
-    SPREAD_TAPS = 64,      /* nor are wider kernels */
     SLIDING = 32,          /* pixels of a row that is worth a segment of its own */
     SLIDING_CIN = 16,      /* channels that take longer to arrange than that costs */
     UNITS = 16,            /* units of work to aim for */
@@ -87,15 +86,16 @@ static void cut_k(mgk_conv2d_plan *p, int64_t segs, int64_t len, int64_t pixels)
         p->sums_floats = pixels * MGK_PANEL_NR_MAX;
 }
 
-/* Results with few channels: each source pixel times the weights of a row of taps. */
+/* Results with few channels: pixels are columns of panels. */
 static void spread(mgk_conv2d_plan *p, int64_t few, int64_t depth)
 {
     const mgk_conv2d_args *g = &p->g;
-    if (few > 4 || g->kw < 2 || g->kw > SPREAD_TAPS || g->stride_h != 1 || g->stride_w != 1 ||
+    if (few > 4 || g->kw < 2 || g->kw > MGK_CONV2D_SPREAD_TAPS ||
+        g->kh * g->kw > MGK_CONV2D_SPREAD_TAPS || g->stride_h != 1 || g->stride_w != 1 ||
         depth < SPREAD_CIN)
         return;
-    p->spread = mgk_round_up(g->kw * few + 4, 16);
-    p->spread_floats = floats(p->src_rows, p->src_cols, p->spread, 0);
+    p->spread = mgk_round_up(mgk_round_up(p->src_cols - g->kw + 1, MGK_PANEL_NR_MAX) + g->kw, 16);
+    p->spread_floats = floats(g->kh * depth + 4, p->spread, 1, 0);
     p->out_floats += p->spread_floats;
     p->sums_floats = floats(p->src_cols, few, 1, 4);
 }

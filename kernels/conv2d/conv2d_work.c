@@ -138,118 +138,144 @@ void mgk_conv2d_with_weights(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_pa
 
 /* --- few channels ----------------------------------------------------------------------------- */
 
-/* Few channels of the result would fill little of a panel. Instead each source pixel is multiplied with
- * the weights of all taps of a row of the kernel (columns tap * channels + channel; the engine sums over the
- * rows), and a pixel of the result sums what the kw pixels hold for it. */
+/* Few channels of the result would fill little of a panel. Instead the product is taken the other way round: a panel's columns
+ * are neighbouring pixels, of rows of the source that are turned into a line for each channel, and rows of A are the
+ * weights of a channel of the result. */
 
 float mgk_conv2d_weight_at(const mgk_conv2d_args *g, int64_t at)
 {
     return g->weight.dtype == MGK_BF16 ? mgk_from_bf16(MGK_H(g->weight)[at]) : MGK_F(g->weight)[at];
 }
 
-/* depth x columns in panels, a part for each row of the kernel. */
-static void pack_panel(const mgk_conv2d_work *w, int64_t index, bool gradient)
+/* (channel of the result, place of the kernel, channel of the source), as the engine multiplies them. */
+static void take_weights(const mgk_conv2d_work *w, bool gradient)
 {
     const mgk_conv2d_args *g = &w->p->g;
     const int64_t taps = g->kh * g->kw, few = gradient ? g->cin : g->cout;
-    const int64_t depth = gradient ? g->cout : g->cin, nr = w->engine->nr;
-    const int64_t j = index * nr, n = mgk_min64(nr, g->kw * few - j);
-    const int64_t width = mgk_panel_width(w->engine, n);
-    const int64_t units = mgk_panel_units(w->engine, depth);
-    float *dst = w->shared + j * units * g->kh;
-    memset(dst, 0, (size_t)(g->kh * units * width) * sizeof(float));
-    for (int64_t r = 0; r < g->kh; r++, dst += units * width)
-        for (int64_t c = 0; c < depth; c++)
-            for (int64_t t = 0; t < n; t++) {
-                const int64_t tap = r * g->kw + (j + t) / few, o = (j + t) % few;
+    const int64_t depth = gradient ? g->cout : g->cin;
+    for (int64_t o = 0, to = 0; o < few; o++)
+        for (int64_t tap = 0; tap < taps; tap++)
+            for (int64_t c = 0; c < depth; c++, to++) {
                 const float v =
-                    mgk_conv2d_weight_at(g, gradient ? (c * taps + taps - 1 - tap) * g->cin + o
-                                                     : (o * taps + tap) * g->cin + c);
+                    mgk_conv2d_weight_at(g, gradient ? (c * taps + taps - 1 - tap) * few + o
+                                                     : (o * taps + tap) * depth + c);
                 if (w->engine->pairs)
-                    ((uint16_t *)(void *)(dst + c / 2 * width + t))[c % 2] = mgk_to_bf16(v);
+                    ((uint16_t *)(void *)w->shared)[to] = mgk_to_bf16(v);
                 else
-                    dst[c * width + t] = v;
+                    w->shared[to] = v;
             }
 }
 
-static void pack_forward(void *arg, int64_t index, int thread)
+static void take_forward(void *arg, int64_t index, int thread)
 {
-    (void)thread;
-    pack_panel(arg, index, false);
+    (void)index, (void)thread;
+    take_weights(arg, false);
 }
 
-static void pack_gradient(void *arg, int64_t index, int thread)
+static void take_gradient(void *arg, int64_t index, int thread)
 {
-    (void)thread;
-    pack_panel(arg, index, true);
+    (void)index, (void)thread;
+    take_weights(arg, true);
 }
 
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* A row of pixels of the result: sums of what kw neighbours hold, `spread` floats apart. */
-static void sum_taps(float *to, const float *from, int64_t cols, int64_t few, int64_t kw,
-                     int64_t spread, v4 start)
+/* Pixels of `few` channels out of a line for each, `pitch` floats apart. */
+static void join_channels(float *to, const float *from, int64_t pitch, int64_t cols, int64_t few,
+                          const float *bias)
 {
-    for (int64_t j = 0; j < cols; j++, from += spread, to += few) {
-        v4 sum = start;
-        for (int64_t q = 0; q < kw; q++)
-            sum += *(const v4u *)(from + q * (spread + few));
-        if (j * few + 4 <= cols * few) /* the next stores repair what this one writes too much */
-            *(v4u *)to = sum;
-        else
-            for (int64_t o = 0; o < few; o++)
-                to[o] = sum[o];
+    const float *line[4];
+    v4 add[4];
+    int64_t j = 0;
+    for (int64_t o = 0; o < 4;
+         o++) { /* of those that there are not, another's: the next stores repair it */
+        const int64_t at = mgk_min64(o, few - 1);
+        const float b = bias ? bias[at] : 0;
+        line[o] = from + at * pitch;
+        add[o] = (v4){b, b, b, b};
     }
+    for (; (j + 3) * few + 4 <= cols * few; j += 4, to += 4 * few) {
+        const v4 r0 = *(const v4u *)(line[0] + j) + add[0],
+                 r1 = *(const v4u *)(line[1] + j) + add[1];
+        const v4 r2 = *(const v4u *)(line[2] + j) + add[2],
+                 r3 = *(const v4u *)(line[3] + j) + add[3];
+        const v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+        const v4 b = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+        const v4 c = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+        const v4 d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+        *(v4u *)to = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+        *(v4u *)(to + few) = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+        *(v4u *)(to + 2 * few) = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+        *(v4u *)(to + 3 * few) = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+    }
+    for (; j < cols; j++, to += few)
+        for (int64_t o = 0; o < few; o++)
+            to[o] = line[o][j] + add[o][0];
 }
 
-/* rows x cols pixels of the result with `few` channels, rows out_row values apart in out. The table of
- * own holds the source's rows, kh - 1 more, each kw - 1 pixels longer, of `depth` channels. */
-void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own, int64_t rows,
-                       int64_t cols, int64_t few, int64_t depth, const float *bias, mgk_buf out,
-                       int64_t out_row)
+/* Lines of a row of the source of `wide` pixels. What it lacks at its ends is 0: behind it, and in what the line before it, or
+ * here, leaves before it. */
+static void take_lines(const mgk_panel *engine, float *to, mgk_buf row, const mgk_conv2d_edges *e,
+                       int64_t depth, int64_t wide, int64_t pitch)
 {
-    const mgk_conv2d_plan *p = w->p;
-    const mgk_conv2d_args *g = &p->g;
-    const int64_t wide = cols + g->kw - 1, columns = g->kw * few;
-    const int64_t units = mgk_panel_units(w->engine, depth);
-    for (int64_t j = 0; j < columns; j += w->engine->nr)
-        for (int64_t r = 0; r < rows; r++) {
-            const int64_t n = mgk_min64(w->engine->nr, columns - j);
-            const int64_t width = mgk_panel_width(w->engine, n);
+    for (int64_t j = 0; j < e->lead; j++)
+        to[j] = 0;
+    engine->pack(to + e->lead, row, depth, true, depth, wide - e->lead - e->tail, pitch);
+}
+
+void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own,
+                       const mgk_conv2d_edges *e, int64_t rows, int64_t cols, int64_t few,
+                       int64_t depth, const float *bias, mgk_buf out, int64_t out_row)
+{
+    const mgk_conv2d_args *g = &w->p->g;
+    const mgk_panel *engine = w->engine;
+    const int64_t taps = g->kh * g->kw, pitch = w->p->spread, above = g->kh - 1;
+    const int64_t lines = mgk_panel_units(engine, depth) * pitch; /* of a row of the source */
+    const int32_t dtype = engine->pairs ? MGK_BF16 : MGK_F32;
+    float *result = own->out + g->kh * depth * pitch;
+    const void *a[MGK_CONV2D_SPREAD_TAPS];
+    const float *b[MGK_CONV2D_SPREAD_TAPS];
+    for (int64_t t = 0; t < taps; t++)
+        a[t] = mgk_buf_at((mgk_buf){w->shared, dtype}, t * depth).p;
+    for (int64_t r = 0; r < rows + above; r++) {
+        const mgk_buf source = {(void *)(uintptr_t)own->table[r], dtype};
+        if (source.p)
+            take_lines(engine, own->out + r % g->kh * lines, source, e, depth, cols + g->kw - 1,
+                       pitch);
+        if (r < above)
+            continue;
+        for (int64_t t = 0; t < taps; t++) {
+            const int64_t from = r - above + t / g->kw;
+            b[t] = own->table[from] ? own->out + from % g->kh * lines + t % g->kw : NULL;
+        }
+        for (int64_t j = 0; j < cols; j += engine->nr) {
             const mgk_panel_job job = {
-                .a = (const void *const *)own->table + r,
-                .b0 = w->shared + j * units * g->kh,
-                .b_step = units * width,
-                .segs = g->kh,
+                .a = a,
+                .b = b,
+                .b_off = j,
+                .segs = taps,
                 .len = depth,
-                .a_row = depth,
-                .ldb = width,
-                .c = own->out + r * wide * p->spread + j,
-                .ldc = p->spread,
-                .m = wide,
-                .n =
-                    width, /* the weights of further columns are 0, and there is room: whole vectors */
+                .a_row = taps * depth,
+                .ldb = pitch,
+                .c = result + j,
+                .ldc = pitch,
+                .m = few,
+                .n = engine->nr, /* there is room: whole vectors */
                 .alpha = 1,
             };
-            w->engine->run(&job);
+            engine->run(&job);
         }
-    v4 start = {0};
-    for (int64_t o = 0; o < few && bias; o++)
-        start[o] = bias[o];
-    for (int64_t i = 0; i < rows; i++) {
-        const mgk_buf to = mgk_buf_at(out, i * out_row);
+        const mgk_buf to = mgk_buf_at(out, (r - above) * out_row);
         float *sums = out.dtype == MGK_F32 ? to.p : own->sums;
-        sum_taps(sums, own->out + i * wide * p->spread, cols, few, g->kw, p->spread, start);
+        join_channels(sums, result, pitch, cols, few, bias);
         if (out.dtype != MGK_F32)
-            w->engine->put(to, sums, cols * few, false);
+            engine->put(to, sums, cols * few, false);
     }
 }
 
 void mgk_conv2d_spread_run(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_panel *engine,
                            mgi_pool_fn *slab, bool gradient)
 {
-    const int64_t few = gradient ? p->g.cin : p->g.cout;
-    mgk_conv2d_with_weights(p, x, engine, mgk_ceil_div(p->g.kw * few, engine->nr),
-                            gradient ? pack_gradient : pack_forward, slab);
+    mgk_conv2d_with_weights(p, x, engine, 1, gradient ? take_gradient : take_forward, slab);
 }

@@ -101,9 +101,11 @@ void mgk_conv2d_with_weights(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_pa
 /* Few channels of the result (p->spread): of the forward convolution or of the input's gradient. */
 void mgk_conv2d_spread_run(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_panel *engine,
                            mgi_pool_fn *slab, bool gradient);
-void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own, int64_t rows,
-                       int64_t cols, int64_t few, int64_t depth, const float *bias, mgk_buf out,
-                       int64_t out_row);
+/* rows x cols pixels of the result with `few` channels, rows out_row values apart in out. The table of own holds the source's
+ * rows, kh - 1 more, each kw - 1 pixels longer but for what the edges leave out, of `depth` channels. */
+void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own,
+                       const mgk_conv2d_edges *e, int64_t rows, int64_t cols, int64_t few,
+                       int64_t depth, const float *bias, mgk_buf out, int64_t out_row);
 
 /* A value of the weights. */
 float mgk_conv2d_weight_at(const mgk_conv2d_args *g, int64_t at);
