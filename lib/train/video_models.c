@@ -372,7 +372,8 @@ _Static_assert((int)MGI_COMPONENT_UL2 == MGI_ROLE_UL2 &&
                    (int)MGI_COMPONENT_METACLIP == MGI_ROLE_METACLIP,
                "roles of text encoders are the first components of the plan");
 
-/* A model that is there already, or a new one. *hash: of its tokenizer and, if it is frozen, its values. */
+/* A model that is there already, or a new one. *hash: of its tokenizer and, if it is frozen, its values and how
+ * they are held. */
 static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
 {
     const mgi_stage *s = &r->stage;
@@ -400,6 +401,8 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
     }
     if (!recipe->frozen)
         *hash = mgi_tokenizer_hash(e->tokenizer);
+    if (recipe->hold != MGI_HOLD_F32) /* makes other films of the same words */
+        *hash = mgi_hash64(&recipe->hold, sizeof recipe->hold, *hash);
     return MGEN_OK;
 }
 

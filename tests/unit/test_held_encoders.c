@@ -156,12 +156,15 @@ static void test_bits(void **state)
     for (int i = 0; i < 2; i++) {
         const mgi_stage wide = held(dtypes[i], MGI_HOLD_F32),
                         narrow = held(dtypes[i], MGI_HOLD_BF16);
-        uint64_t bytes[2];
+        uint64_t bytes[2], parent[2];
         assert_true((trained(&wide) == trained(&narrow)) == (dtypes[i] == MGK_BF16));
         for (int k = 0; k < 2; k++) {
             const uint64_t *now = ctx->device->counts.now;
             struct mgi_stage_run *run = begin(k ? &narrow : &wide);
+            mgi_stage_state s;
             bytes[k] = now[MGI_MEM_PARAMETER] + now[MGI_MEM_COMPUTE];
+            mgi_stage_kind_of(&wide)->state(run, &s);
+            parent[k] = s.parent;
             if (k == 0) {
                 mgen_status got =
                     mgi_checkpoint_load(ctx, mgi_stage_kind_of(&wide), run, in_folder("half"));
@@ -171,6 +174,7 @@ static void test_bits(void **state)
             end(&wide, run);
         }
         assert_true(bytes[1] < bytes[0]);
+        assert_true(parent[1] != parent[0]); /* nor are films in the cache those of the other */
     }
     assert_true(hash_of("text_encoder.safetensors") == file);
     OK(mgi_pipeline_file_read(ctx, folder, "held_pipeline", &p));
