@@ -71,9 +71,10 @@ static mgen_status take_config(struct mgi_stage_run *r, const char *name,
     MGI_TRY(mgi_adapting_part(r->ctx, s, name, "the codec", s->codec, theirs->codec));
     MGI_TRY(mgi_adapting_part(r->ctx, s, name, "the text encoder", text->from, theirs->text));
     strcpy(text->name, text->from);
-    return theirs->vision[0] ? mgi_adapting_part(r->ctx, s, name, "the image encoder",
-                                                 s->vision.from, theirs->vision)
-                             : MGEN_OK;
+    return theirs->vision[0] || s->vision.from[0]
+               ? mgi_adapting_part(r->ctx, s, name, "the image encoder", s->vision.from,
+                                   theirs->vision)
+               : MGEN_OK;
 }
 
 static mgen_status take_adapted(struct mgi_stage_run *r)

@@ -55,7 +55,7 @@ static inline bool mgi_audio_looks(const struct mgi_stage_run *r)
     return mgi_audio_sees(r) && !r->stage.vision.frozen;
 }
 
-/* The codec; then, when the lengths are known, all others, with their optimizer. */
+/* What an adapter's stage takes of its model, and the codec; then, when the lengths are known, all others, with their optimizer. */
 mgen_status mgi_audio_open_codec(struct mgi_stage_run *r);
 mgen_status mgi_audio_open_models(struct mgi_stage_run *r, const mgi_stage_params *params);
 mgen_status mgi_audio_stage_save(struct mgi_stage_run *r);

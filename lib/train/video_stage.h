@@ -97,7 +97,7 @@ static inline bool mgi_trains_adapter(const struct mgi_stage_run *r)
     return mgi_adapts(&r->stage);
 }
 
-/* The autoencoders; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked
+/* What an adapter's stage takes of its model, and the autoencoders; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked
  * against each other, with their optimizer. */
 mgen_status mgi_video_open_taes(struct mgi_stage_run *r);
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params);

@@ -12,11 +12,14 @@
 #include "adapter_stage.h"
 #include "audio_stages.h"
 #include "kernels/common/bf16.h"
+#include "logged.h"
 #include "stage_runs.h"
 #include "said.h"
 #include "train/adapting.h"
 #include "train/average.h"
 #include "train/checkpoint.h"
+
+#include <sys/stat.h>
 
 enum { HALVES = 28 /* 2 blocks of 7 matrices */, STEPS = 4, MOST = 1 << 12 };
 
@@ -333,6 +336,35 @@ static void save_adapter(int k)
     save_new(s);
 }
 
+/* A model with a part that is a folder of another library is left out, which the log says. */
+static void average_foreign(const char *out)
+{
+    static const char own[] = "personalizer_vision", others[] = "elsewhere_of_others";
+    mgi_file file;
+    mgi_pipeline_file p;
+    char path[400];
+    copy_json("personalizer", "kept");
+    OK(mgi_file_open_in(ctx, folder, "kept.json", &file));
+    char *text = strndup((const char *)file.data, file.size), *at = strstr(text, own);
+    assert_non_null(at);
+    memcpy(at, others, sizeof own - 1);
+    put_file("personalizer.json", text, file.size);
+    mgi_file_close(ctx, &file);
+    free(text);
+    snprintf(path, sizeof path, "%s/%s", folder, others);
+    assert_int_equal(mkdir(path, 0700), 0);
+    logged[0] = '\0';
+    ctx->log = keep_log;
+    OK(mgi_average_folders(ctx, (const char *const[]){folder}, (const double[]){1.0}, 1, out));
+    ctx->log = NULL;
+    assert_non_null(strstr(logged, "the model \"personalizer\" is left out"));
+    OK(mgi_pipeline_file_read(ctx, out, "pipeline", &p));
+    assert_true(!p.personalizer[0] && !strcmp(p.editor, "editor") && !strcmp(p.audio, "audio"));
+    copy_json("kept", "personalizer");
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(remove_all(out), 0);
+}
+
 /* With no set's name they are called after their kinds. Those of a single folder come into the weights of the models, which come
  * along. */
 static void test_averages(void **state)
@@ -365,6 +397,7 @@ static void test_averages(void **state)
         close_model(&merged);
     }
     assert_int_equal(remove_all(out), 0);
+    average_foreign(out);
     const char *const two[] = {folder, folder};
     OK(mgi_average_folders(ctx, two, (const double[]){1.0, 1.0}, 2, out));
     OK(mgi_pipeline_file_read(ctx, out, "pipeline", &after));
@@ -448,9 +481,20 @@ static void test_refused(void **state)
     s = stage_of(2);
     strcpy(s.vision.from, "other");
     assert_refused(&s, MGEN_E_STATE, "has the image encoder \"other\", but \"personalizer\"");
+    s = whole_of(3, 1);
+    strcpy(s.save_as, "blind");
+    strcpy(s.text[0].from, "audio_text");
+    strcpy(s.text[0].name, "audio_text");
+    s.text[0].frozen = true;
+    s.audio.vision[0] = '\0';
+    s.audio.transformer.features = 0;
+    save_new(s);
     s = stage_of(3);
     strcpy(s.vision.from, "other");
     assert_refused(&s, MGEN_E_STATE, "has the image encoder \"other\", but \"audio\"");
+    strcpy(s.start_from, "blind_audio"); /* it has none */
+    assert_refused(&s, MGEN_E_STATE, "has the image encoder \"other\", but \"blind_audio\"");
+    strcpy(s.start_from, "audio");
     strcpy(s.text[0].from, "other");
     assert_refused(&s, MGEN_E_STATE, "has the text encoder \"other\", but \"audio\"");
     strcpy(s.codec, "other");
