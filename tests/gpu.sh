@@ -53,7 +53,7 @@ while [ $# -gt 0 ]; do
 done
 
 # Unit tests that use a GPU where there is one: each with its tests that do.
-units=("graph test_*" "cuda test_*" "hold test_gpu" "upsample test_gpu" "edit test_gpu" "personalize test_gpu" "prefer test_gpu" "adapter test_gpu" "sound test_gpu" "rewriter test_gpu")
+units=("graph test_*" "cuda test_*" "hold test_gpu" "upsample test_gpu" "edit test_gpu" "personalize test_gpu" "prefer test_gpu" "adapter test_gpu" "adapter_kinds test_gpu" "sound test_gpu" "rewriter test_gpu")
 
 build_programs() { # folder
     local root=$here/.. unit more=()

@@ -331,7 +331,7 @@ suite_asan-full() {
 cudnn=$(ldconfig -p 2>/dev/null | grep -o 'libcudnn\.so\.9' | head -n 1)
 suite_emulated() {
     local name targets=(tests/kernels/checkkernel tests/fake_cudnn.so tests/fake_nccl.so tests/fake_cublaslt.so)
-    for name in cuda graph nccl cudnn autotune upsample edit personalize prefer adapter sound rewriter mesh_generate mesh_tasks fsdp; do
+    for name in cuda graph nccl cudnn autotune upsample edit personalize prefer adapter adapter_kinds sound rewriter mesh_generate mesh_tasks fsdp; do
         targets+=("tests/test_$name")
     done
     build build-emulated -Dcuda=emulated || return
@@ -339,7 +339,7 @@ suite_emulated() {
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" ${cudnn:+MOVIEGEN_CUDNN=$cudnn} \
             "build-emulated/tests/test_$name"
     done
-    for name in prefer adapter; do
+    for name in prefer adapter adapter_kinds; do
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER=test_gpu MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
     done
     tap emulated-test_mesh_generate 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_s*' MOVIEGEN_MESH_DEVICE=cuda \

@@ -15,6 +15,7 @@
 #include "logged.h"
 #include "stage_runs.h"
 #include "said.h"
+#include "tensor/device_cuda.h"
 #include "train/adapting.h"
 #include "train/average.h"
 #include "train/checkpoint.h"
@@ -328,6 +329,35 @@ static void test_learns(void **state)
     }
 }
 
+/* Losses of steps by a GPU beside the CPU's; the second one is by what the first has learnt. */
+static void test_gpu(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *cpu = ctx, *gpu;
+    (void)state;
+    if (mgi_cuda_count(NULL, 0) == 0)
+        skip();
+    assert_int_equal(mgi_context_init(&gpu, &params), MGEN_OK);
+    assert_int_equal(mgi_device_open(gpu, "cuda:0", NULL, 0), MGEN_OK);
+    for (int k = 0; k < KINDS; k++) {
+        mgi_stage s = stage_of(k);
+        double loss[2][2];
+        s.validate_every = 0;
+        for (int i = 0; i < 2; i++) {
+            ctx = i ? gpu : cpu;
+            struct mgi_stage_run *run = begin(&s);
+            for (int n = 0; n < 2; n++)
+                loss[i][n] = step_of(&s, run, n, NULL);
+            mgi_stage_kind_of(&s)->destroy(run);
+        }
+        ctx = cpu;
+        for (int n = 0; n < 2; n++)
+            if (!(loss[0][n] > 0.0 && fabs(loss[1][n] / loss[0][n] - 1.0) < 1e-3))
+                fail_msg("%s, step %d: %g and %g", kinds[k].name, n, loss[0][n], loss[1][n]);
+    }
+    mgi_context_free(gpu);
+}
+
 /* An adapter under a name of its own, in the folder's pipeline. */
 static void save_adapter(int k)
 {
@@ -563,6 +593,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns), cmocka_unit_test(test_averages),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe)};
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe), cmocka_unit_test(test_gpu)};
     return cmocka_run_group_tests_name("adapter_kinds", tests, make_base, free_context_and_folder);
 }
