@@ -232,8 +232,9 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
                 if (next || g->near)
                     v_prefetch_two(dr, g->ahead + at - 2 * skew, g->near);
             }
+            const v_two rounded = two_rounded(d, type);
             v_write_two(dx, at, d);
-            d = two_rounded(d, type);
+            d = rounded;
             if (want_dh)
                 v_write_two(dh, at, (v_two){d.a * times.a, d.b * times.b});
             if (sum_h) {

@@ -218,10 +218,11 @@ MGK_INLINE v_two make_two(const row_make *m, int64_t i)
         fetch_two(m->h, i, m->fetch);
         v = m->gate ? fma_two(load_two(m->gate + i), more, v) : (v_two){v.a + more.a, v.b + more.b};
     }
+    const v_two rounded = two_rounded(v, m->r.dtype);
     v_write_two(m->r, i, v);
     if (m->row.p)
         v_write_two(m->row, i, v);
-    return two_rounded(v, m->r.dtype);
+    return rounded;
 }
 
 /* From value `done` on. */
@@ -240,7 +241,7 @@ MGK_INLINE void make_rest(const row_make *m, int64_t done, int64_t dim)
 }
 
 /* Sum of the row, or of the squares of its distances from the mean, while another row is written, if w is there, and
- * while this one is made, if m is. */
+ * while this one is made, if m is: then it may take the place of the one that is written. */
 MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float mean,
                          fetch_ahead fetch, const row_write *w, const row_make *m)
 {
@@ -251,7 +252,7 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
         for (; i + 8 * MGK_WIDTH <= n; i += 8 * MGK_WIDTH) {
             MGK_UNROLL
             for (int k = 0; k < 4; k++) {
-                if (w)
+                if (w && m)
                     write_two(w, i + 2 * k * MGK_WIDTH);
                 if (m)
                     make_two(m, i + 2 * k * MGK_WIDTH);
@@ -259,6 +260,8 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
                 __m512i by = squares ? h : _mm512_set1_epi16(0x3f80); /* 1 */
                 sum[k] = (vf)_mm512_dpbf16_ps((__m512)sum[k], (__m512bh)h, (__m512bh)by);
                 fetch_two(in, i + 2 * k * MGK_WIDTH, fetch);
+                if (w && !m)
+                    write_two(w, i + 2 * k * MGK_WIDTH);
             }
         }
 #endif
@@ -266,10 +269,12 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
         MGK_UNROLL
         for (int k = 0; k < 2; k++) {
             int64_t j = i + 2 * k * MGK_WIDTH;
-            if (w)
+            if (w && m)
                 write_two(w, j);
             v_two v = m ? make_two(m, j) : v_read_two(in, j);
             fetch_two(in, j, fetch);
+            if (w && !m)
+                write_two(w, j);
             if (centred)
                 v = (v_two){v.a - mean, v.b - mean};
             sum[2 * k] = squares ? v_fma(v.a, v.a, sum[2 * k]) : sum[2 * k] + v.a;
