@@ -7,9 +7,9 @@
 #include "kernels/common/parallel.h"
 
 enum {
-    MGK_ATT_KEYS = 64,     /* keys a step */
-    MGK_ATT_QUERIES = 128, /* queries a task of the forward pass: a packed key serves them all */
-    MGK_ATT_GRAD = 64      /* queries a step of the gradient */
+    MGK_ATT_KEYS = 64,      /* keys of a tile, and of a step of the gradient */
+    MGK_ATT_SCORES = 12288, /* held at a time: of 48 queries and four tiles of keys */
+    MGK_ATT_GRAD = 64       /* queries a step of the gradient */
 };
 
 static inline int64_t mgk_attention_kv_heads(const mgk_attention_args *a)
@@ -60,13 +60,31 @@ static inline int64_t mgk_attention_query_tile(const mgk_attention_tiles *t, int
     return first;
 }
 
-/* Floats of one thread's tiles in the forward pass: q, o; k transposed, v; scores; row sums (a vector
+/* Keys a step of the forward pass, of one, two or four tiles: more of them raise the maxima of rows less often. As many as stay in the
+ * caches; one tile where a table of distances is added, or others are passed over. */
+static inline int64_t mgk_attention_step(const mgk_attention_args *a)
+{
+    int64_t most = a->bias.p || a->block_start.p || a->head_dim > 128 ? 1
+                   : a->head_dim > 64                                 ? 2
+                                                                      : 4;
+    while (most > 1 && a->sk <= most / 2 * MGK_ATT_KEYS)
+        most /= 2;
+    return MGK_ATT_KEYS * most;
+}
+
+/* Queries a task of the forward pass, all of which a packed key serves. */
+static inline int64_t mgk_attention_queries(const mgk_attention_args *a)
+{
+    return a->head_dim <= 64 && a->batch * a->heads >= 16 ? 256 : 128;
+}
+
+/* Floats of one thread's tiles in the forward pass: q, o; k transposed, v; scores of some queries; row sums (a vector
  * each), row maxima twice; key terms. */
 static inline int64_t mgk_attention_scratch(const mgk_attention_args *a)
 {
-    int64_t wide = mgk_pad16(a->head_dim);
-    return 2 * (MGK_ATT_QUERIES + MGK_ATT_KEYS) * wide + MGK_ATT_QUERIES * (MGK_ATT_KEYS + 16 + 2) +
-           MGK_ATT_KEYS;
+    int64_t wide = mgk_pad16(a->head_dim), step = mgk_attention_step(a);
+    int64_t queries = mgk_attention_queries(a);
+    return 2 * (queries + step) * wide + MGK_ATT_SCORES + queries * (16 + 2) + step;
 }
 
 /* Backward, the keys of a head: k, k transposed, v transposed, dk, dv in f32, each in whole tiles. */

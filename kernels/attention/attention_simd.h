@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * attention on vectors; included once a variant, with attention_grad.
  *
- * Forward: one task a (batch, head, up to 128 queries), which walks over tiles of 64 keys. Softmax keeps the
- * running maximum and sum of each row, in powers of two. With MGK_PAIRS the call is in bf16 and so are the
+ * Forward: one task a (batch, head, up to 128 or 256 queries), which walks over up to four tiles of 64 keys at a time, a few queries after
+ * the other. Softmax keeps the running maximum and sum of each row, in powers of two. With MGK_PAIRS the call is in bf16 and so are the
  * factors of the products.
  */
 #include "kernels/attention/attention_tile.h"
@@ -19,8 +19,9 @@ typedef struct attention_job {
 typedef struct query_tile {
     float *o, *sum;    /* rows of `wide`; a vector of partial sums for each row */
     float *top, *base; /* the maximum of each row, and what is taken off its scores */
-    float *s;          /* rows of KEYS: scores, then probabilities as a left factor */
-    int64_t n, wide;
+    float *s;          /* rows of `step`: scores, then probabilities as a left factor */
+    int64_t n, wide, step;
+    int64_t at; /* the first row's number in the task */
     bool first, bf16;
     rows_ahead ahead;
 } query_tile;
@@ -51,12 +52,19 @@ MGK_INLINE void raise_tops(const query_tile *t, int64_t i, int rows, vf highest)
 MGK_INLINE vf highest_score(const query_tile *t, int64_t i, const scoring *c, bool terms,
                             bool biased, bool whole)
 {
-    const float *s = t->s + i * KEYS;
+    const float *s = t->s + i * t->step;
     vf highest = v_set(-INFINITY);
-    if (whole) {
-        MGK_UNROLL
-        for (int64_t j = 0; j < KEYS; j += MGK_WIDTH)
-            highest = v_max(highest, score(c, s, j, v_set(0), terms, biased));
+    if (whole && !terms && !biased && c->factor > 0) { /* which keeps their order */
+        for (int64_t j = 0; j < c->n; j += KEYS)
+            MGK_UNROLL
+        for (int64_t k = j; k < j + KEYS; k += MGK_WIDTH)
+            highest = v_max(highest, v_load(s + k));
+        highest = highest * c->factor;
+    } else if (whole) {
+        for (int64_t j = 0; j < c->n; j += KEYS)
+            MGK_UNROLL
+        for (int64_t k = j; k < j + KEYS; k += MGK_WIDTH)
+            highest = v_max(highest, score(c, s, k, v_set(0), terms, biased));
     } else {
         for (int64_t j = 0; j < c->n; j += MGK_WIDTH)
             highest = v_max(highest, score(c, s, j, v_set(0), terms, biased));
@@ -93,12 +101,11 @@ MGK_INLINE void exponential_row(const query_tile *t, int64_t i, const scoring *c
                                 bool biased, bool whole)
 {
     enum { LEAST = 16 / MGK_WIDTH }; /* packed keys come in sixteens */
-    float *s = t->s + i * KEYS, *sums = t->sum + i * MGK_WIDTH;
+    float *s = t->s + i * t->step, *sums = t->sum + i * MGK_WIDTH;
     vf base = v_set(t->base[i]), sum = t->first ? v_set(0) : v_load(sums);
     int64_t j = 0;
     if (whole) {
-        MGK_UNROLL
-        for (; j < KEYS; j += AT_ONCE * MGK_WIDTH)
+        for (; j < c->n; j += AT_ONCE * MGK_WIDTH)
             sum += exponentials(t, s, c, j, base, terms, biased, AT_ONCE);
     } else {
         for (; j + 16 < c->n; j += 32)
@@ -128,8 +135,8 @@ MGK_INLINE void softmax_rows(const query_tile *t, const scoring *first, bool ter
     }
     c.bias = first->bias;
     for (i = 0; i < t->n; i++) {
-        if (t->ahead.dim && t->first && i < KEYS)
-            fetch_ahead(&t->ahead, i);
+        if (t->ahead.dim && t->first && t->at + i < KEYS)
+            fetch_ahead(&t->ahead, t->at + i);
         exponential_row(t, i, &c, terms, biased, whole);
         c.bias = biased ? c.bias - 1 : NULL;
     }
@@ -139,9 +146,11 @@ static void softmax_tile(const query_tile *t, const scoring *c)
 {
     if (c->bias)
         softmax_rows(t, c, true, true, false);
-    else if (!c->term)
+    else if (!c->term && c->n % KEYS == 0)
         softmax_rows(t, c, false, false, true);
-    else if (c->n == KEYS)
+    else if (!c->term)
+        softmax_rows(t, c, false, false, false);
+    else if (c->n % KEYS == 0)
         softmax_rows(t, c, true, false, true);
     else
         softmax_rows(t, c, true, false, false);
@@ -176,24 +185,107 @@ static rows_ahead rows_after(const attention_job *job, int64_t task)
                         .dim = dim};
 }
 
+/* Keys from j0 on as factors: tiles until there are `step` keys or no more, without those that do not count for any query of
+ * the task. */
+typedef struct key_step {
+    unit *kt, *v; /* tiles of KEYS x wide */
+    float *term;
+    int64_t n; /* keys, of which only the last tile has less than KEYS */
+    bool all;  /* all of them count */
+} key_step;
+
+static int64_t take_keys(const mgk_attention_args *a, key_step *k, key_list *list, int64_t b,
+                         int64_t kv, int64_t j0, int64_t step)
+{
+    int64_t dim = a->head_dim, wide = mgk_pad16(dim);
+    k->n = 0;
+    k->all = true;
+    for (; j0 < a->sk && k->n < step; j0 += KEYS) {
+        int64_t n = mgk_min(KEYS, a->sk - j0);
+        const uint8_t *mask = mask_at(a, b, j0);
+        enum key_use use = key_terms(k->term + k->n, mask, list, j0, n);
+        if (use == KEYS_NONE)
+            continue;
+        real_rows k_rows = {a->k, b * a->k_batch + j0 * a->k_row + kv, a->k_row};
+        real_rows v_rows = {a->v, b * a->v_batch + j0 * a->v_row + kv, a->v_row};
+        unit *kt = k->kt + k->n * wide, *v = k->v + k->n * wide;
+        if (use == KEYS_ALL)
+            memset(k->term + k->n, 0, sizeof(float) * KEYS);
+        prefetch_rows(k_rows, n, dim);
+        prefetch_rows(v_rows, n, dim);
+        pack_columns(kt, k_rows, n, dim, mask, (float *)(void *)v);
+        pack_right(v, v_rows, n, dim, wide, mask);
+        k->all = k->all && (use == KEYS_ALL || (list->all && !mask && n % 16 == 0));
+        k->n += n;
+    }
+    return j0;
+}
+
+/* The products of some queries with the keys of a step, `row` of which there is room for: a constant, so that the products
+ * know where their rows are. */
+MGK_INLINE void score_keys(const query_tile *t, left_factor q, const key_step *k, int64_t deep,
+                           const int64_t row)
+{
+    for (int64_t j = 0; j < k->n; j += KEYS)
+        product(t->n, mgk_pad16(mgk_min(KEYS, k->n - j)), deep, q,
+                (unit_rows){k->kt + j * t->wide, KEYS}, (float_rows){t->s + j, row}, false);
+}
+
+MGK_INLINE void add_values(const query_tile *t, const key_step *k, const int64_t row)
+{
+    for (int64_t j = 0; j < k->n; j += KEYS)
+        product(t->n, t->wide, units(mgk_min(KEYS, k->n - j)),
+                (left_factor){(unit *)t->s + j / UNIT_VALUES, row, 1},
+                (unit_rows){k->v + j * t->wide, t->wide}, (float_rows){t->o, t->wide},
+                !t->first || j > 0);
+}
+
+/* With `step` as a constant. */
+#define FOR_STEP(step, call)                                                                       \
+    do {                                                                                           \
+        if ((step) == KEYS) {                                                                      \
+            enum { ROW = KEYS };                                                                   \
+            call;                                                                                  \
+        } else if ((step) == 2 * KEYS) {                                                           \
+            enum { ROW = 2 * KEYS };                                                               \
+            call;                                                                                  \
+        } else {                                                                                   \
+            enum { ROW = 4 * KEYS };                                                               \
+            call;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
+static query_tile some_of(const query_tile *t, int64_t first)
+{
+    query_tile some = *t;
+    some.at = first;
+    some.n = mgk_min(MGK_ATT_SCORES / t->step, t->n - first);
+    some.o += first * t->wide;
+    some.sum += first * MGK_WIDTH;
+    some.top += first;
+    some.base += first;
+    return some;
+}
+
 static void attention_task(void *arg, int64_t task, int thread)
 {
     const attention_job *job = arg;
     const mgk_attention_args *a = job->a;
     int64_t dim = a->head_dim, wide = mgk_pad16(dim), deep = units(dim), tiles = job->tiles.count;
-    int64_t h = task / tiles % a->heads, b = task / tiles / a->heads;
-    query_tile t = {.wide = wide, .first = true, .bf16 = a->q.dtype == MGK_BF16};
+    int64_t h = task / tiles % a->heads, b = task / tiles / a->heads, step = mgk_attention_step(a);
+    query_tile t = {.wide = wide, .step = step, .first = true, .bf16 = a->q.dtype == MGK_BF16};
     int64_t i0 = mgk_attention_query_tile(&job->tiles, task % tiles, &t.n);
+    const int64_t most = job->tiles.step;
     if (t.n == 0)
         return;
-    float *q_room = job->scratch + thread * job->piece, *kt = q_room + MGK_ATT_QUERIES * wide;
-    float *v = kt + KEYS * wide;
-    t.o = v + KEYS * wide;
-    t.s = t.o + MGK_ATT_QUERIES * wide;
-    t.sum = t.s + MGK_ATT_QUERIES * KEYS;
-    t.top = t.sum + MGK_ATT_QUERIES * 16;
-    t.base = t.top + MGK_ATT_QUERIES;
-    float *term = t.base + MGK_ATT_QUERIES;
+    float *q_room = job->scratch + thread * job->piece, *kt = q_room + most * wide;
+    float *v = kt + step * wide;
+    t.o = v + step * wide;
+    t.s = t.o + most * wide;
+    t.sum = t.s + MGK_ATT_SCORES;
+    t.top = t.sum + most * 16;
+    t.base = t.top + most;
+    key_step k = {.kt = (unit *)kt, .v = (unit *)v, .term = t.base + most};
     int64_t kv = mgk_attention_kv_head(a, h) * dim;
     real_rows q_rows = {a->q, b * a->q_batch + i0 * a->q_row + h * dim, a->q_row};
     left_factor q = pack_left((unit *)q_room, q_rows, t.n, dim);
@@ -201,29 +293,21 @@ static void attention_task(void *arg, int64_t task, int thread)
     t.ahead = rows_after(job, task);
     for (int64_t i = 0; i < t.n; i++)
         t.top[i] = -INFINITY;
-    for (int64_t j0 = 0; j0 < a->sk; j0 += KEYS) {
-        int64_t n = mgk_min(KEYS, a->sk - j0);
-        const uint8_t *mask = mask_at(a, b, j0);
-        enum key_use use = key_terms(term, mask, &list, j0, n);
-        if (use == KEYS_NONE)
-            continue;
-        real_rows k_rows = {a->k, b * a->k_batch + j0 * a->k_row + kv, a->k_row};
-        real_rows v_rows = {a->v, b * a->v_batch + j0 * a->v_row + kv, a->v_row};
-        scoring c = {a->scale * LOG2_E, use == KEYS_ALL && !a->bias.p ? NULL : term,
-                     bias_at(a, h, i0, j0), n};
-        if (use == KEYS_ALL)
-            memset(term, 0, sizeof(float) * KEYS);
-        prefetch_rows(k_rows, n, dim);
-        prefetch_rows(v_rows, n, dim);
+    for (int64_t j0 = 0, next; j0 < a->sk; j0 = next) {
         if (t.first)
             prefetch_rows(q_rows, t.n, dim);
-        pack_columns((unit *)kt, k_rows, n, dim, mask, v);
-        pack_right((unit *)v, v_rows, n, dim, wide, mask);
-        product(t.n, mgk_pad16(n), deep, q, (unit_rows){(unit *)kt, KEYS}, (float_rows){t.s, KEYS},
-                false);
-        softmax_tile(&t, &c);
-        product(t.n, wide, units(n), (left_factor){(unit *)t.s, KEYS, 1},
-                (unit_rows){(unit *)v, wide}, (float_rows){t.o, wide}, !t.first);
+        next = take_keys(a, &k, &list, b, kv, j0, step);
+        scoring c = {a->scale * LOG2_E, k.all && !a->bias.p ? NULL : k.term, NULL, k.n};
+        if (k.n == 0)
+            continue;
+        for (int64_t i = 0; i < t.n; i += MGK_ATT_SCORES / step) {
+            query_tile some = some_of(&t, i);
+            c.bias = bias_at(a, h, i0 + i, next - KEYS);
+            left_factor some_q = {q.p + i * q.row, q.row, q.column};
+            FOR_STEP(step, score_keys(&some, some_q, &k, deep, ROW));
+            softmax_tile(&some, &c);
+            FOR_STEP(step, add_values(&some, &k, ROW));
+        }
         t.first = false;
     }
     write_output(a, &t, b, h, i0);
@@ -239,7 +323,7 @@ MGK_LAUNCH(attention)
     }
 #endif
     attention_job job = {.a = a, .scratch = x->workspace, .piece = mgk_attention_scratch(a)};
-    job.tiles = mgk_attention_query_tiles(a, MGK_ATT_QUERIES);
+    job.tiles = mgk_attention_query_tiles(a, mgk_attention_queries(a));
     mgk_for(x, a->batch * a->heads * job.tiles.count,
             a->batch * a->heads * a->sq * (a->sk + 1) * a->head_dim, attention_task, &job);
 }
