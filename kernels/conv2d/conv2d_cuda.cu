@@ -9,7 +9,6 @@ struct task {
     int64_t pixels; /* of y */
     int k;          /* kh * kw * cin */
     bool y_fours;
-    int64_t y_pixel, y_row; /* 0: no room between them */
 };
 
 /* What the pixels of y from `first` on see of x. Chunks lie along the channels. */
@@ -73,13 +72,7 @@ template <typename T> struct taker {
         const int64_t i = i0 + row, o = j0 + column;
         if (i >= s.pixels || o >= s.g.cout)
             return;
-        T *y = (T *)s.g.y.p + o;
-        if (s.y_row) {
-            const int64_t line = i / s.g.wo;
-            y += line * s.y_row + (i - line * s.g.wo) * s.y_pixel;
-        } else {
-            y += i * s.g.cout;
-        }
+        T *y = (T *)s.g.y.p + i * s.g.cout + o;
         if (s.g.bias.p)
 #pragma unroll
             for (int e = 0; e < 4; e++)
@@ -129,24 +122,59 @@ static task make_task(const void *args)
     s.wo = make_divider(s.g.wo);
     s.pixels = s.g.n * s.g.ho * s.g.wo;
     s.k = (int)(s.g.kh * s.g.kw * s.g.cin);
-    s.y_pixel = s.g.y_pixel;
-    s.y_row = s.g.y_row;
-    s.y_fours = in_fours(s.g.y, s.g.cout) && s.y_pixel % 4 == 0 && s.y_row % 4 == 0;
+    s.y_fours = in_fours(s.g.y, s.g.cout);
     return s;
+}
+
+/* Value by value, into a result with room between its pixels or rows: nothing on a GPU asks for that but tests, and tiles would
+ * take more registers for it. */
+template <typename T> MGK_KERNEL apart_kernel(const mgk_conv2d_args g, int64_t count)
+{
+    MGK_FOR(at, count)
+    {
+        const int64_t o = at % g.cout, j = at / g.cout % g.wo, row = at / g.cout / g.wo;
+        const int64_t i = row % g.ho, b = row / g.ho;
+        const T *w = (const T *)g.weight.p + o * g.kh * g.kw * g.cin;
+        float sum = 0;
+        for (int64_t p = 0; p < g.kh; p++)
+            for (int64_t q = 0; q < g.kw; q++, w += g.cin) {
+                int64_t y = i * g.stride_h + p - g.pad_top, x = j * g.stride_w + q - g.pad_left;
+                if (g.pad_mode == MGK_PAD_REPLICATE) {
+                    y = y < 0 ? 0 : y >= g.h ? g.h - 1 : y;
+                    x = x < 0 ? 0 : x >= g.w ? g.w - 1 : x;
+                } else if (y < 0 || x < 0 || y >= g.h || x >= g.w) {
+                    continue;
+                }
+                const T *from = (const T *)g.x.p + ((b * g.h + y) * g.w + x) * g.cin;
+                for (int64_t c = 0; c < g.cin; c++)
+                    sum += mgk_load(from[c]) * mgk_load(w[c]);
+            }
+        if (g.bias.p)
+            sum += ((const float *)g.bias.p)[o];
+        mgk_store((T *)g.y.p + row * g.y_row + j * g.y_pixel + o, sum);
+    }
+}
+
+template <typename T> static void launch_apart(const mgk_conv2d_args &g, mgk_exec *x)
+{
+    const int64_t count = g.n * g.ho * g.wo * g.cout;
+    MGK_LAUNCH(x, apart_kernel<T>, mgk_grid(count, MGK_BLOCK), MGK_BLOCK, 0, g, count);
 }
 
 MGK_CUDA_LAUNCHER(conv2d)
 {
     const task s = make_task(args);
-    if (s.pixels > 0)
+    if (s.pixels > 0 && s.g.y_row)
+        MGK_WITH_REAL(s.g.x.dtype, launch_apart<T>(s.g, x));
+    else if (s.pixels > 0)
         MGK_WITH_REAL(s.g.x.dtype, WITH_TILE(mgk_tile, s.pixels, s.g.cout, launch<Tile, T>(s, x)));
 }
 
 MGK_LAUNCHER(conv2d, sm80)
 {
     const task s = make_task(args);
-    if (s.g.x.dtype != MGK_BF16)
+    if (s.g.x.dtype != MGK_BF16 || s.g.y_row)
         mgk_conv2d_cuda(args, x);
-    else if (s.pixels > 0 && (s.y_row || !mgk_conv2d_direct(&s.g, false, x)))
+    else if (s.pixels > 0 && !mgk_conv2d_direct(&s.g, false, x))
         WITH_TILE(mgk_wmma, s.pixels, s.g.cout, launch<Tile, mgk_bf16>(s, x));
 }
