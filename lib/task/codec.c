@@ -210,7 +210,7 @@ static mgen_status take_box(void *user, mgi_run *run, const mgi_tae_box *box)
     n = d->frames - box->first < n ? d->frames - box->first : n;
     if (n < 1)
         return MGEN_OK;
-    MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)(n * size), sizeof *rgb, &rgb));
+    MGI_TRY(mgi_alloc(run->ctx, (size_t)(n * size) * sizeof *rgb, &rgb)); /* no more than y has */
     mgi_tensor_read(y, 0, rgb, n * size);
     mgen_status status = mgi_device_wait(run->dev);
     const mgi_frames_box out = {.first = d->first + box->first,
