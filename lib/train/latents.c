@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum { ENCODE_FRAMES = 64, ENCODE_FRAMES_GPU = 2048 }; /* at a time */
-enum { SHARED = 256 };                                 /* clips that are sent at a time */
+enum { SHARED = 256 };                                 /* clips that are sent at a time, at most, */
+#define SHARED_BYTES ((int64_t)64 << 20)               /* of so many, unless one is larger */
 #define SCRATCH_FROM ((uint64_t)256 << 20)             /* bytes */
 
 typedef mgi_latents_work work;
@@ -397,6 +398,13 @@ static mgen_status encode_own(work *w, const some *train, const some *held)
     return w->l->rows.file.reader ? mgi_row_file_ready(w->ctx, &w->l->rows.file) : MGEN_OK;
 }
 
+/* Clips that are sent at a time, on all ranks alike. */
+static int64_t sent_at_once(const work *w)
+{
+    const int64_t clips = SHARED_BYTES / (w->l->step * (int64_t)sizeof(float));
+    return clips < 1 ? 1 : clips < SHARED ? clips : SHARED;
+}
+
 /* What clips are sent by, on this rank. */
 typedef struct letters {
     char *captions; /* of what is read */
@@ -406,13 +414,12 @@ typedef struct letters {
 
 static mgen_status make_letters(const work *w, letters *out)
 {
-    const int64_t clips = all_of(w) < SHARED ? all_of(w) : SHARED;
     *out = (letters){NULL, NULL, MGEN_OK};
     if (w->ranks > 1 && !mgi_dataset_drawn(w->q->dataset))
         MGI_TRY(mgi_alloc_zero(w->ctx, SHARED, MGI_EDITS_TEXT_SIZE, &out->captions));
     return w->ranks > 1 && !w->l->rows.values
-               ? mgi_alloc_zero(w->ctx, (size_t)clips, (size_t)w->l->step * sizeof *out->values,
-                                &out->values)
+               ? mgi_alloc_zero(w->ctx, (size_t)sent_at_once(w),
+                                (size_t)w->l->step * sizeof *out->values, &out->values)
                : MGEN_OK;
 }
 
@@ -453,8 +460,9 @@ static mgen_status send_captions(const work *w, const some *s, int root, char *r
 /* Clips of rank `root`, and of what is read captions and tasks, to all. */
 static mgen_status send(const work *w, const some *all, int root, letters *m)
 {
-    for (int64_t i = 0; i < all->n; i += SHARED) {
-        const some s = {all->first + i, all->n - i < SHARED ? all->n - i : SHARED, 0};
+    const int64_t most = sent_at_once(w);
+    for (int64_t i = 0; i < all->n; i += most) {
+        const some s = {all->first + i, all->n - i < most ? all->n - i : most, 0};
         MGI_TRY(send_values(w, &s, root, m));
         if (m->captions)
             MGI_TRY(send_captions(w, &s, root, m->captions));

@@ -380,7 +380,7 @@ static void test_no_scratch(void **state)
     forget();
 }
 
-static int64_t fresh = CLIPS + 1; /* so many clips no test has kept: 30 to 46 */
+static int64_t fresh = CLIPS + 1; /* so many clips no test has kept: 30 to 47 */
 
 /* The file of rows that a rank has left; "": none. */
 static const char *rows_left(int rank, int size)
@@ -535,6 +535,38 @@ static void test_rows_taken(void **state)
     forget();
 }
 
+/* Where clips are all encoded and cannot be kept whole, they are read from the rows, which stay for the next time. */
+static void test_not_kept(void **state)
+{
+    (void)state;
+    way w = {false, 0, -1, -1, false, fresh++};
+    char path[600];
+    world all;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    w.has_cache = RANKS;
+    w.stopped = 0;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    snprintf(path, sizeof path, "%s", rows_left(0, 1));
+    strcpy(strstr(path, "-0of1.rows"), ".safetensors");
+    assert_int_equal(mkdir(path, 0700), 0); /* in the way */
+    w.stopped = -1;
+    strcpy(w.where, "r");
+    run_way(w, 1, &all);
+    assert_all(&all, MGEN_OK);
+    assert_non_null(strstr(warned[0], "the encoded clips are not kept"));
+    end_ranks(&all);
+    assert_int_equal(rmdir(path), 0);
+    strcpy(w.where, "k");
+    run_way(w, 1, &all);
+    assert_all(&all, MGEN_OK);
+    end_ranks(&all);
+    assert_int_equal(begun[0], 0); /* none is encoded anew */
+    assert_only_kept();
+    forget();
+}
+
 /* A disk that becomes full: few clips go on in memory, many, which may be more than that holds, end there, and go on once there is room. */
 static void test_rows_full(void **state)
 {
@@ -593,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_where),      cmocka_unit_test(test_no_scratch),
         cmocka_unit_test(test_send_fails), cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_torn_rows),  cmocka_unit_test(test_rows_taken),
-        cmocka_unit_test(test_rows_full),  cmocka_unit_test(test_stopped)};
+        cmocka_unit_test(test_not_kept),   cmocka_unit_test(test_rows_full),
+        cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }
