@@ -133,10 +133,8 @@ static mgen_status open_text(struct mgi_stage_run *r)
         MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? text_name : recipe->from);
-        const int before = mgi_device_hold(r->ctx->device, recipe->hold);
-        mgen_status status = mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, &hash);
-        mgi_device_hold(r->ctx->device, before);
-        MGI_TRY(mgi_stage_needs(r->ctx, s, status));
+        MGI_TRY(mgi_stage_needs(
+            r->ctx, s, mgi_stage_open_text(r->ctx, r->dir, name, recipe->hold, mesh, e, &hash)));
         if (starts)
             MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_text, &e->config,
                                          &recipe->config));
@@ -176,10 +174,8 @@ static mgen_status open_vision(struct mgi_stage_run *r)
         MGI_TRY(mgi_module_random(&v->module, r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? vision_name : recipe->from);
-        const int before = mgi_device_hold(r->ctx->device, recipe->hold);
-        mgen_status status = mgi_clip_vision_open(r->ctx, r->dir, name, v, &hash);
-        mgi_device_hold(r->ctx->device, before);
-        MGI_TRY(mgi_stage_needs(r->ctx, s, status));
+        MGI_TRY(mgi_stage_needs(
+            r->ctx, s, mgi_stage_open_vision(r->ctx, r->dir, name, recipe->hold, v, &hash)));
         if (starts)
             MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_vision, &v->config,
                                          &recipe->config));

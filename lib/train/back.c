@@ -27,10 +27,8 @@ static mgen_status open_text(mgen_context *ctx, const char *dir, const mgi_pipel
                         "the editor of \"back_from\" reads the text of role %s, of which "
                         "pipeline.json names no encoder",
                         mgi_role_title[role]);
-    const int before = mgi_device_hold(ctx->device, stage->text[role].hold);
-    mgen_status status = mgi_text_encoder_open(ctx, dir, p->text[role], &out->text[role], &hash);
-    mgi_device_hold(ctx->device, before);
-    MGI_TRY(status);
+    MGI_TRY(mgi_stage_open_text(ctx, dir, p->text[role], stage->text[role].hold, NULL,
+                                &out->text[role], &hash));
     if (stage->text[role].hold != MGI_HOLD_F32)
         hash = mgi_hash64(&stage->text[role].hold, sizeof stage->text[role].hold, hash);
     out->hash = mgi_hash64(&hash, sizeof hash, out->hash);

@@ -286,6 +286,24 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
                : status;
 }
 
+mgen_status mgi_stage_open_text(mgen_context *ctx, const char *dir, const char *name, int32_t hold,
+                                const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash)
+{
+    const int before = mgi_device_hold(ctx->device, hold);
+    const mgen_status status = mgi_text_encoder_open_mesh(ctx, dir, name, mesh, out, hash);
+    mgi_device_hold(ctx->device, before);
+    return status;
+}
+
+mgen_status mgi_stage_open_vision(mgen_context *ctx, const char *dir, const char *name,
+                                  int32_t hold, mgi_clip_vision *out, uint64_t *hash)
+{
+    const int before = mgi_device_hold(ctx->device, hold);
+    const mgen_status status = mgi_clip_vision_open(ctx, dir, name, out, hash);
+    mgi_device_hold(ctx->device, before);
+    return status;
+}
+
 mgen_status mgi_stage_compute(const mgi_stage *stage, mgi_module *m)
 {
     return m->hold == MGI_HOLD_F32 ? mgi_module_compute(m, stage->dtype) : MGEN_OK;

@@ -79,6 +79,11 @@ mgen_status mgi_stage_check_films(mgen_context *ctx, const mgi_stage *stage, con
 /* A missing model is the caller's mistake in the order of stages. */
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
 
+/* Encoders of the folder `dir`, held as a recipe says: MGI_HOLD_*. */
+mgen_status mgi_stage_open_text(mgen_context *ctx, const char *dir, const char *name, int32_t hold,
+                                const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash);
+mgen_status mgi_stage_open_vision(mgen_context *ctx, const char *dir, const char *name,
+                                  int32_t hold, mgi_clip_vision *out, uint64_t *hash);
 /* Products in the stage's dtype; what is held for inference runs as it is held. */
 mgen_status mgi_stage_compute(const mgi_stage *stage, mgi_module *m);
 

@@ -388,10 +388,8 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
         MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
-        const int before = mgi_device_hold(r->ctx->device, recipe->hold);
-        mgen_status status = mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash);
-        mgi_device_hold(r->ctx->device, before);
-        MGI_TRY(mgi_stage_needs(r->ctx, s, status));
+        MGI_TRY(mgi_stage_needs(
+            r->ctx, s, mgi_stage_open_text(r->ctx, r->dir, name, recipe->hold, mesh, e, hash)));
         if (starts) {
             MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_text, &e->config,
                                          &recipe->config));
@@ -463,10 +461,7 @@ static mgen_status make_vision(struct mgi_stage_run *r, uint64_t *hash)
         MGI_TRY(mgi_clip_vision_init(&r->vision, r->ctx, &recipe->config));
         return mgi_module_random(&r->vision.module, r->seed);
     }
-    const int before = mgi_device_hold(r->ctx->device, recipe->hold);
-    mgen_status status = mgi_clip_vision_open(r->ctx, r->dir, name, &r->vision, hash);
-    mgi_device_hold(r->ctx->device, before);
-    MGI_TRY(status);
+    MGI_TRY(mgi_stage_open_vision(r->ctx, r->dir, name, recipe->hold, &r->vision, hash));
     if (!named)
         MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_vision, &r->vision.config,
                                      &recipe->config));
