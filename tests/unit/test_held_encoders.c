@@ -6,8 +6,7 @@
 #include "train/checkpoint.h"
 #include "train/video_stage.h"
 
-#include "ok.h"
-#include "tiny_stages.h"
+#include "stage_runs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,9 +15,6 @@
 #include <cmocka.h>
 
 enum { STEPS = 3, BREAK = 2 };
-
-static char folder[] = "/tmp/mgi-held-XXXXXX";
-static mgen_context *ctx;
 
 static const char *in_folder(const char *name)
 {
@@ -37,14 +33,6 @@ static uint64_t hash_of(const char *name)
     OK(mgi_reader_hash(ctx, file, 1, &hash));
     mgi_reader_close(ctx, file);
     return hash;
-}
-
-static struct mgi_stage_run *begin(const mgi_stage *stage)
-{
-    struct mgi_stage_run *run;
-    const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5, .cache_dir = folder};
-    OK(mgi_stage_kind_of(stage)->create(ctx, &params, &run));
-    return run;
 }
 
 static void steps(const mgi_stage *stage, struct mgi_stage_run *run, int64_t from, int64_t to)
@@ -258,28 +246,13 @@ static void test_recipe(void **state)
 #undef FROZEN
 }
 
-static int make_folder(void **state)
+static int make_models(void **state)
 {
-    const mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    (void)state;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
+    if (make_context_and_folder(state) != 0)
         return -1;
-    const mgi_stage first[] = {tiny_autoencoder(1, 1), tiny_text_to_video(1, 2)};
-    for (int i = 0; i < 2; i++) {
-        struct mgi_stage_run *run = begin(&first[i]);
-        steps(&first[i], run, 0, 1);
-        OK(mgi_stage_kind_of(&first[i])->save(run));
-        end(&first[i], run);
-    }
+    save_new(tiny_autoencoder(1, 1));
+    save_new(tiny_text_to_video(1, 2));
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return remove_all(folder);
 }
 
 int main(void)
@@ -287,5 +260,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_at_generation), cmocka_unit_test(test_bits),
         cmocka_unit_test(test_image_encoder), cmocka_unit_test(test_recipe)};
-    return cmocka_run_group_tests_name("held_encoders", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("held_encoders", tests, make_models,
+                                       free_context_and_folder);
 }
