@@ -454,8 +454,9 @@ void mgi_path_discard(const char *temp)
 
 /* ---- files that grow ---------------------------------------------------------------------------- */
 
-/* *there: nobody has removed it before it was locked. */
-static mgen_status take_alone(mgen_context *ctx, int fd, const char *path, bool *there)
+/* *there: nobody has removed it before it was locked; *size: its bytes. */
+static mgen_status take_alone(mgen_context *ctx, int fd, const char *path, bool *there,
+                              uint64_t *size)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -465,6 +466,7 @@ static mgen_status take_alone(mgen_context *ctx, int fd, const char *path, bool 
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return mgi_fail(ctx, MGEN_E_STATE, "'%s' is in use by another process or context", path);
     *there = fstat(fd, &st) == 0 && st.st_nlink > 0;
+    *size = (uint64_t)st.st_size;
     return MGEN_OK;
 }
 
@@ -474,14 +476,14 @@ mgen_status mgi_writer_append(mgen_context *ctx, const char *path, mgi_writer *o
     MGI_TRY(check_path(ctx, path));
     snprintf(out->path, sizeof(out->path), "%s", path);
     for (int i = 0; i < TEMP_MAX; i++) {
-        const int flags = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOFOLLOW;
+        const int flags = O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOFOLLOW;
         int fd = open_retry(AT_FDCWD, path, flags, 0666);
         bool there = false;
         if (fd < 0 && (errno == ELOOP || errno == ENXIO))
             return not_regular(ctx, MGEN_E_INVALID, path, errno == ELOOP ? S_IFLNK : S_IFIFO);
         if (fd < 0)
             return mgi_path_fail(ctx, "write", path);
-        mgen_status status = take_alone(ctx, fd, path, &there);
+        mgen_status status = take_alone(ctx, fd, path, &there, &out->written);
         if (there) {
             out->fd = fd;
             return MGEN_OK;
@@ -498,7 +500,16 @@ mgen_status mgi_writer_cut(mgi_writer *w, uint64_t size)
     do
         failed = ftruncate(w->fd, (off_t)size);
     while (failed && errno == EINTR);
-    return failed ? mgi_path_fail(w->ctx, "shorten", w->path) : MGEN_OK;
+    if (failed)
+        return mgi_path_fail(w->ctx, "shorten", w->path);
+    w->written = size;
+    return MGEN_OK;
+}
+
+mgen_status mgi_writer_read(mgen_context *ctx, const mgi_writer *w, uint64_t at, void *out,
+                            size_t size)
+{
+    return mgi_path_read_at(ctx, w->fd, w->path, at, out, size);
 }
 
 void mgi_writer_leave(mgi_writer *w, bool remove)
@@ -509,6 +520,16 @@ void mgi_writer_leave(mgi_writer *w, bool remove)
         unlink(w->path); /* while it is locked: nobody else has begun to use it */
     close(w->fd);
     w->fd = -1;
+}
+
+void mgi_writer_discard(const char *path)
+{
+    int fd = open_retry(AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        unlink(path);
+    close(fd);
 }
 
 /* ---- files published together ----------------------------------------------------------------- */

@@ -44,11 +44,16 @@ mgen_status mgi_writer_commit(mgi_writer *w); /* NO_SPACE, IO; on failure nothin
 void mgi_writer_abort(mgi_writer *w);         /* after commit or abort: nothing */
 
 /* A file that grows while others may not write it: what is in it stays, mgi_writer_write() adds to its end, at once and under its own
- * name, and it may be torn there after a crash. INVALID if it is a link or no regular file, STATE if another process or context
- * has it, NOT_FOUND, NO_SPACE, IO. */
+ * name, and it may be torn there after a crash. out->written: its bytes. INVALID if it is a link or no regular file, STATE if another
+ * process or context has it, NOT_FOUND, NO_SPACE, IO. */
 mgen_status mgi_writer_append(mgen_context *ctx, const char *path, mgi_writer *out);
+/* Bytes of such a file, which stay there for who has it although its name be removed. Any thread, with a context of its own. IO. */
+mgen_status mgi_writer_read(mgen_context *ctx, const mgi_writer *w, uint64_t at, void *out,
+                            size_t size);
 mgen_status mgi_writer_cut(mgi_writer *w, uint64_t size); /* of such a file, to its first bytes */
 void mgi_writer_leave(mgi_writer *w, bool remove);        /* twice is nothing */
+void mgi_writer_discard(
+    const char *path); /* of such a file, unless another process or context has it */
 
 mgen_status mgi_dir_make(mgen_context *ctx,
                          const char *path); /* existing is fine; parents not made */

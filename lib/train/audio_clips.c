@@ -22,7 +22,7 @@ typedef struct work {
     int64_t own, done;
     char path[MGI_PATH_MAX + 1], rows_path[MGI_PATH_MAX + 1];
     mgi_row_file
-        rows; /* what this rank has encoded, latents and features of a clip, if its reader is there */
+        rows; /* what this rank has encoded, latents and features of a clip, if it is open */
     float *row;
 } work;
 
@@ -114,7 +114,7 @@ static const char what[] = "sounds are encoded";
 static void add_row(work *w, int64_t i)
 {
     const mgi_audio_clips *c = w->c;
-    if (!w->rows.reader)
+    if (!w->rows.open)
         return;
     memcpy(w->row, c->values + i * size_of(c), (size_t)size_of(c) * sizeof *w->row);
     if (c->features)
@@ -123,7 +123,7 @@ static void add_row(work *w, int64_t i)
     if (mgi_row_file_add(w->cache, &w->rows, w->row, 1) == MGEN_OK)
         return;
     mgi_row_file_warn(w->ctx, w->cache, what);
-    mgi_row_file_close(w->ctx, &w->rows, false);
+    mgi_row_file_close(&w->rows, false);
 }
 
 static mgen_status encode(work *w, int64_t first, int64_t count)
@@ -211,7 +211,7 @@ static bool load_cached(const work *w)
 {
     const bool there = mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
     if (there)
-        mgi_path_discard(w->rows_path);
+        mgi_writer_discard(w->rows_path);
     return there;
 }
 
@@ -230,7 +230,7 @@ static mgen_status take_rows(work *w, int64_t *out)
         return MGEN_OK;
     MGI_TRY(mgi_row_file_open(w->ctx, w->cache, w->q->cache_dir, w->rows_path, key_of(w), size,
                               w->own, what, &w->rows));
-    if (!w->rows.reader)
+    if (!w->rows.open)
         return MGEN_OK;
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)size, sizeof *w->row, &w->row));
     for (; *out < w->rows.rows; (*out)++) {
@@ -287,7 +287,7 @@ static mgen_status make(work *w)
     const bool kept = keeps && store(w) == MGEN_OK;
     if (keeps && !kept)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded sounds are not kept", w->cache->error_text);
-    mgi_row_file_close(w->ctx, &w->rows, kept || (status == MGEN_OK && w->rank > 0));
+    mgi_row_file_close(&w->rows, kept || (status == MGEN_OK && w->rank > 0));
     mgi_free(w->ctx, w->row);
     return status;
 }

@@ -87,7 +87,7 @@ static uint64_t key_of(const work *w)
 static mgi_row_file *row_file(work *w)
 {
     mgi_row_file *f = w->ranks > 1 ? &w->encoded : &w->l->rows.file;
-    return f->reader ? f : NULL;
+    return f->open ? f : NULL;
 }
 
 static const char what[] = "clips are encoded";
@@ -102,7 +102,7 @@ static mgen_status make_room(work *w, bool encodes)
         MGI_TRY(mgi_row_file_open(w->ctx, w->cache, w->q->cache_dir, w->rows_path, key_of(w),
                                   l->step, w->own, what, f));
         l->rows.size = l->step;
-        if (l->rows.file.reader)
+        if (l->rows.file.open)
             return MGEN_OK;
     }
     return mgi_rows_make(w->ctx, w->q->cache_dir, scratch_from(w), all_of(w), l->step, &l->rows);
@@ -115,7 +115,7 @@ static mgen_status leave_file(work *w)
     mgi_row_file *f = &rows->file;
     mgi_row_file_warn(w->ctx, w->cache, what);
     MGI_TRY(mgi_rows_make(w->ctx, NULL, 0, all_of(w), rows->size, &memory));
-    mgen_status status = mgi_row_file_ready(w->ctx, f);
+    mgen_status status = MGEN_OK;
     for (int64_t i = 0; i < f->rows && status == MGEN_OK; i++)
         status = mgi_row_file_read(w->ctx, f, i, 0, memory.values + i * rows->size, rows->size);
     mgi_rows_free(w->ctx, rows);
@@ -134,9 +134,9 @@ static mgen_status put(work *w, int64_t i, int64_t n)
         MGI_TRY(leave_file(w));
     } else if (status != MGEN_OK) {
         mgi_row_file_warn(w->ctx, w->cache, what);
-        mgi_row_file_close(w->ctx, f, false);
+        mgi_row_file_close(f, false);
     }
-    return w->l->rows.file.reader ? MGEN_OK : mgi_rows_put(w->ctx, &w->l->rows, i, w->values, n);
+    return w->l->rows.file.open ? MGEN_OK : mgi_rows_put(w->ctx, &w->l->rows, i, w->values, n);
 }
 
 /* ---- encoding ------------------------------------------------------------------------------------- */
@@ -394,8 +394,7 @@ static mgen_status encode_own(work *w, const some *train, const some *held)
         MGI_TRY(mgi_row_file_cut(w->ctx, f, 0));
     }
     MGI_TRY(encode(w, train->first + trained, train->n - trained));
-    MGI_TRY(encode(w, held->first + rest, held->n - rest));
-    return w->l->rows.file.reader ? mgi_row_file_ready(w->ctx, &w->l->rows.file) : MGEN_OK;
+    return encode(w, held->first + rest, held->n - rest);
 }
 
 /* Clips that are sent at a time, on all ranks alike. */
@@ -527,7 +526,7 @@ static bool load_cached(const work *w)
 {
     const bool there = mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
     if (there)
-        mgi_path_discard(w->rows_path);
+        mgi_writer_discard(w->rows_path);
     return there;
 }
 
@@ -547,13 +546,13 @@ static mgen_status finish_edits(const work *w, bool read)
                : status;
 }
 
-/* Keeps them, and then reads them from there. */
-static void keep(const work *w)
+/* Keeps them, and then reads them from there. False: they are not kept. */
+static bool keep(const work *w)
 {
-    if (store(w) != MGEN_OK)
-        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
-    else
-        load_cached(w);
+    if (store(w) == MGEN_OK)
+        return load_cached(w);
+    mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
+    return false;
 }
 
 static mgen_status make(work *w)
@@ -576,10 +575,8 @@ static mgen_status make(work *w)
     mgi_latents_take_scores(w);
     if (w->q->edits)
         MGI_TRY(finish_edits(w, source < 0 && !mgi_dataset_drawn(w->q->dataset)));
-    if (w->cache && !there && w->rank == 0)
-        keep(w);
-    else if (w->encoded.reader)
-        mgi_row_file_close(w->ctx, &w->encoded, true); /* all have them */
+    const bool keeps = w->cache && !there && w->rank == 0;
+    mgi_row_file_close(&w->encoded, !keeps || keep(w)); /* then all have them */
     return MGEN_OK;
 }
 
@@ -626,7 +623,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     if (status == MGEN_OK)
         status = make(&w);
     mgi_prefetch_destroy(w.drawn);
-    mgi_row_file_close(ctx, &w.encoded, false);
+    mgi_row_file_close(&w.encoded, false);
     mgi_context_free(w.cache);
     if (status != MGEN_OK)
         mgi_latents_free(ctx, out);

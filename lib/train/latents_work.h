@@ -14,7 +14,7 @@ typedef struct mgi_latents_work {
     mgi_prefetch *drawn; /* clips that are drawn, on all threads */
     int64_t tile;        /* frames of the TAE's tiles, if clips are longer; else 0 */
     float *values;       /* of clips that were just encoded */
-    /* What this rank of several has encoded, if its reader is there; one alone has l->rows.file. */
+    /* What this rank of several has encoded, if it is open; one alone has l->rows.file. */
     mgi_row_file encoded;
     int rank, ranks;
     int64_t done, own; /* clips of this rank: encoded, and all */

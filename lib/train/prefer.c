@@ -210,7 +210,7 @@ static void add_row(work *w, const double *scores)
 {
     const mgi_preferred *p = w->out;
     const int64_t films = w->q->recipe->films;
-    if (!w->rows.reader)
+    if (!w->rows.open)
         return;
     memcpy(w->row, scores, (size_t)films * sizeof *scores);
     memcpy(w->row + scores_of(w), p->latents + p->count * p->size,
@@ -218,7 +218,7 @@ static void add_row(work *w, const double *scores)
     if (mgi_row_file_add(w->cache, &w->rows, w->row, 1) == MGEN_OK)
         return;
     mgi_row_file_warn(w->ctx, w->cache, what);
-    mgi_row_file_close(w->ctx, &w->rows, false);
+    mgi_row_file_close(&w->rows, false);
 }
 
 /* Collective: those that the first rank has. */
@@ -228,10 +228,10 @@ static mgen_status open_rows(work *w)
     if (w->cache)
         status = mgi_row_file_open(w->ctx, w->cache, w->q->cache_dir, w->rows_path, key_of(w),
                                    row_of(w), w->q->recipe->prompts, what, &w->rows);
-    if (status == MGEN_OK && w->rows.reader)
+    if (status == MGEN_OK && w->rows.open)
         status = mgi_alloc_zero(w->ctx, (size_t)row_of(w), sizeof *w->row, &w->row);
     MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
-    w->before = w->rows.reader ? w->rows.rows : 0;
+    w->before = w->rows.open ? w->rows.rows : 0;
     if (w->before)
         mgi_log(w->ctx, MGEN_LOG_INFO, "films of %lld of %lld prompts have been made before",
                 (long long)w->before, (long long)w->q->recipe->prompts);
@@ -341,7 +341,7 @@ static mgen_status take_kept(work *w)
         mgi_log(w->ctx, MGEN_LOG_INFO, "%lld films, made and judged before, are learnt from",
                 (long long)p->count);
     if (prompts && w->cache)
-        mgi_path_discard(w->rows_path);
+        mgi_writer_discard(w->rows_path);
     return MGEN_OK;
 }
 
@@ -354,7 +354,7 @@ static void keep(work *w)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the films that were made are not kept",
                 w->cache->error_text);
     else
-        mgi_row_file_close(w->ctx, &w->rows, true);
+        mgi_row_file_close(&w->rows, true);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */
@@ -425,7 +425,7 @@ mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *q, mgi_
         status = take_kept(&w);
     if (status == MGEN_OK && !out->count)
         status = make_all(&w);
-    mgi_row_file_close(ctx, &w.rows, false);
+    mgi_row_file_close(&w.rows, false);
     mgi_free(ctx, w.row);
     mgi_free(ctx, w.pixels);
     mgi_free(ctx, w.prompts);

@@ -43,7 +43,7 @@ static uint64_t hash_of(const mgi_row_file *f, int64_t i, const void *values)
 static mgen_status count_rows(mgen_context *ctx, mgi_row_file *f, int64_t most)
 {
     const size_t bytes = row_bytes(f) + sizeof(uint64_t);
-    const uint64_t size = mgi_reader_size(f->reader);
+    const uint64_t size = f->file.written;
     const uint64_t there = size > sizeof(head) ? (size - sizeof(head)) / bytes : 0;
     const int64_t rows = there < (uint64_t)most ? (int64_t)there : most;
     mgen_status status = MGEN_OK;
@@ -51,7 +51,7 @@ static mgen_status count_rows(mgen_context *ctx, mgi_row_file *f, int64_t most)
     uint64_t hash;
     MGI_TRY(mgi_alloc(ctx, bytes, &row));
     for (f->rows = 0; f->rows < rows; f->rows++) {
-        status = mgi_reader_read(ctx, f->reader, place_of(f, f->rows), row, bytes);
+        status = mgi_writer_read(ctx, &f->file, place_of(f, f->rows), row, bytes);
         memcpy(&hash, row + row_bytes(f), sizeof hash);
         if (status != MGEN_OK || hash != hash_of(f, f->rows, row))
             break;
@@ -65,9 +65,8 @@ static mgen_status read_file(mgen_context *ctx, mgi_row_file *f, int64_t most)
 {
     const head ours = head_of(f);
     head found = {.key = 0};
-    MGI_TRY(mgi_row_file_ready(ctx, f));
-    if (mgi_reader_size(f->reader) >= sizeof found)
-        MGI_TRY(mgi_reader_read(ctx, f->reader, 0, &found, sizeof found));
+    if (f->file.written >= sizeof found)
+        MGI_TRY(mgi_writer_read(ctx, &f->file, 0, &found, sizeof found));
     if (!memcmp(&found, &ours, sizeof ours)) {
         MGI_TRY(count_rows(ctx, f, most));
         return mgi_row_file_cut(ctx, f, f->rows);
@@ -92,9 +91,10 @@ mgen_status mgi_row_file_open(mgen_context *ctx, mgen_context *own, const char *
         status = mgi_writer_append(own, path, &out->file);
     if (status == MGEN_OK)
         status = read_file(own, out, most);
+    out->open = status == MGEN_OK;
     if (status == MGEN_OK)
         return MGEN_OK;
-    mgi_row_file_close(own, out, false);
+    mgi_row_file_close(out, false);
     if (status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT)
         return mgi_fail_from(ctx, status, own);
     mgi_row_file_warn(ctx, own, what);
@@ -128,22 +128,15 @@ mgen_status mgi_row_file_add(mgen_context *ctx, mgi_row_file *f, const float *va
     return status;
 }
 
-mgen_status mgi_row_file_ready(mgen_context *ctx, mgi_row_file *f)
-{
-    mgi_reader_close(ctx, f->reader);
-    return mgi_reader_open(ctx, NULL, f->file.path, &f->reader);
-}
-
 mgen_status mgi_row_file_read(mgen_context *ctx, const mgi_row_file *f, int64_t i, int64_t at,
                               float *out, int64_t n)
 {
-    return mgi_reader_read(ctx, f->reader, place_of(f, i) + (uint64_t)at * sizeof *out, out,
+    return mgi_writer_read(ctx, &f->file, place_of(f, i) + (uint64_t)at * sizeof *out, out,
                            (size_t)n * sizeof *out);
 }
 
-void mgi_row_file_close(mgen_context *ctx, mgi_row_file *f, bool remove)
+void mgi_row_file_close(mgi_row_file *f, bool remove)
 {
-    mgi_reader_close(ctx, f->reader);
-    f->reader = NULL;
     mgi_writer_leave(&f->file, remove);
+    f->open = false;
 }

@@ -44,7 +44,7 @@ mgen_status mgi_rows_put(mgen_context *ctx, mgi_rows *rows, int64_t i, const flo
                          int64_t n)
 {
     const size_t bytes = (size_t)(n * rows->size) * sizeof *values;
-    if (rows->file.reader)
+    if (rows->file.open)
         return mgi_row_file_add(ctx, &rows->file, values, n);
     if (rows->scratch)
         return mgi_scratch_write(ctx, rows->scratch, place_of(rows, i, 0), values, bytes);
@@ -56,7 +56,7 @@ mgen_status mgi_rows_read(mgen_context *ctx, const mgi_rows *rows, int64_t i, in
                           float *out, int64_t n)
 {
     const size_t bytes = (size_t)n * sizeof *out;
-    if (rows->file.reader)
+    if (rows->file.open)
         return mgi_row_file_read(ctx, &rows->file, i, at, out, n);
     if (rows->scratch)
         return mgi_scratch_read(ctx, rows->scratch, place_of(rows, i, at), out, bytes);
@@ -66,8 +66,8 @@ mgen_status mgi_rows_read(mgen_context *ctx, const mgi_rows *rows, int64_t i, in
 
 void mgi_rows_free(mgen_context *ctx, mgi_rows *rows)
 {
-    if (rows->file.reader)
-        mgi_row_file_close(ctx, &rows->file, false);
+    if (rows->file.open)
+        mgi_row_file_close(&rows->file, false);
     mgi_scratch_close(ctx, rows->scratch);
     mgi_free(ctx, rows->values);
     rows->scratch = NULL;

@@ -10,7 +10,7 @@ typedef struct mgi_rows {
     int64_t size;         /* values of a row */
     float *values;        /* in memory, */
     mgi_scratch *scratch; /* or here, */
-    mgi_row_file file;    /* or here, if its reader is not NULL: it is set by who opened it */
+    mgi_row_file file;    /* or here, if it is open: who made this may open it */
 } mgi_rows;
 
 /* For `count` rows, with any values: of `scratch_from` bytes or more in a scratch file in `dir`, which is made if it is missing; NULL:

@@ -36,6 +36,7 @@ typedef struct way {
     char where
         [4]; /* of each rank's values: m in memory, k in the file that is kept, r in that of rows, s in scratch; "": not looked at */
     uint64_t stop_at; /* clips of a rank after which it stops; 0: half of them */
+    bool gone;        /* others remove files of rows after the first clips */
 } way;
 
 /* The program's own system call takes the place of the C library's: one read of a rank fails. */
@@ -57,6 +58,8 @@ static mgi_latents truth;
 static int64_t encoded[RANKS],
     begun[RANKS];                /* clips of each rank, as it was told at last, and first */
 static char warned[RANKS][1024]; /* of what last */
+
+static const char *rows_left(int rank, int size);
 
 static mgen_status read_sample(void *user, uint64_t index, mgen_sample *sample)
 {
@@ -80,6 +83,8 @@ static int32_t count_clips(void *user, const char *what, uint64_t done, uint64_t
     encoded[s->rank] = (int64_t)done;
     if (!begun[s->rank])
         begun[s->rank] = (int64_t)done;
+    if (now.gone && begun[s->rank] == (int64_t)done)
+        unlink(rows_left(s->rank, mgi_comm_size(s->comm)));
     return s->rank == now.stopped && (now.stop_at ? done >= now.stop_at : done * 2 > total);
 }
 
@@ -146,7 +151,7 @@ static void forget(void)
 
 static char where_of(const mgi_latents *l)
 {
-    return l->file.file ? 'k' : l->rows.file.reader ? 'r' : l->rows.scratch ? 's' : 'm';
+    return l->file.file ? 'k' : l->rows.file.open ? 'r' : l->rows.scratch ? 's' : 'm';
 }
 
 static mgen_status make_counted(const rank_state *s, const mgi_latents_request *q, mgi_latents *l)
@@ -385,7 +390,7 @@ static int64_t fresh = CLIPS + 1; /* so many clips no test has kept: 30 to 47 */
 /* The file of rows that a rank has left; "": none. */
 static const char *rows_left(int rank, int size)
 {
-    static char path[512];
+    static _Thread_local char path[512];
     char end[32];
     DIR *d = opendir(folder);
     snprintf(end, sizeof end, "-%dof%d.rows", rank, size);
@@ -535,6 +540,54 @@ static void test_rows_taken(void **state)
     forget();
 }
 
+/* Who encodes clips has their rows although another process removes the file, as whoever tidies the folder does, or a training that
+ * kept the same clips once did; and who has kept them leaves the file of one that encodes them still. */
+static void test_rows_gone(void **state)
+{
+    (void)state;
+    mgen_context *own = make_context();
+    mgi_writer other;
+    world all;
+    for (int size = 1; size <= 3; size += 2) {
+        way w = {false, 0, -1, -1, false, fresh++};
+        run_way(w, 1, &all);
+        end_ranks(&all);
+        w.has_cache = RANKS;
+        w.gone = true;
+        strcpy(w.where, size == 1 ? "k" : "kmm");
+        run_way(w, size, &all);
+        assert_all(&all, MGEN_OK);
+        end_ranks(&all);
+        assert_int_equal(sum_encoded(size), truth.clips + truth.held);
+        assert_only_kept();
+        forget();
+    }
+    way w = {false, 0, -1, -1, false, fresh++};
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    w.has_cache = RANKS;
+    w.stopped = 0;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    assert_int_equal(mgi_writer_append(own, rows_left(0, 1), &other), MGEN_OK);
+    w.stopped = -1;
+    strcpy(w.where, "k");
+    for (int again = 0; again < 2; again++) {
+        run_way(w, 1, &all);
+        assert_all(&all, MGEN_OK);
+        end_ranks(&all);
+        assert_int_equal(begun[0], again ? 0 : BATCH);
+        assert_true(*rows_left(0, 1));
+    }
+    mgi_writer_leave(&other, false);
+    run_way(w, 1, &all);
+    assert_all(&all, MGEN_OK);
+    end_ranks(&all);
+    assert_only_kept();
+    mgi_context_free(own);
+    forget();
+}
+
 /* Where clips are all encoded and cannot be kept whole, they are read from the rows, which stay for the next time. */
 static void test_not_kept(void **state)
 {
@@ -625,7 +678,7 @@ int main(void)
         cmocka_unit_test(test_where),      cmocka_unit_test(test_no_scratch),
         cmocka_unit_test(test_send_fails), cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_torn_rows),  cmocka_unit_test(test_rows_taken),
-        cmocka_unit_test(test_not_kept),   cmocka_unit_test(test_rows_full),
-        cmocka_unit_test(test_stopped)};
+        cmocka_unit_test(test_rows_gone),  cmocka_unit_test(test_not_kept),
+        cmocka_unit_test(test_rows_full),  cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }
