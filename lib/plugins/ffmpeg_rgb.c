@@ -77,7 +77,9 @@ static int32_t open_scaler(mgi_rgb *r, const AVFrame *x, const mgi_told *t)
         SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
     if (!r->scaler)
         return mgi_told_fail(t, MGEN_E_UNSUPPORTED, "this FFmpeg cannot convert its frames to RGB");
-    int matrix = x->colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : (int)x->colorspace;
+    const int matrix = x->colorspace != AVCOL_SPC_UNSPECIFIED ? (int)x->colorspace
+                       : hdr                                  ? SWS_CS_BT2020
+                                                              : SWS_CS_DEFAULT;
     sws_setColorspaceDetails(r->scaler, sws_getCoefficients(matrix),
                              x->color_range == AVCOL_RANGE_JPEG || plain != from,
                              sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);

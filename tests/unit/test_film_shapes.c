@@ -275,10 +275,10 @@ static void copy_film(const char *name, uint8_t element, uint8_t value)
     assert_int_equal(fclose(f), 0);
 }
 
-/* HLG, PQ, HLG of P3's colours, and what is not said to be of such a range, which is left as it is. */
+/* HLG, PQ, HLG of P3's colours, those that do not say what is BT.2020's, and what is not said to be of such a range, which is left as it is. */
 static void test_high_dynamic_range(void **state)
 {
-    enum { TRANSFER = 0xBA, PRIMARIES = 0xBB, P3 = 12, BT2020_10 = 14 };
+    enum { MATRIX = 0xB1, TRANSFER = 0xBA, PRIMARIES = 0xBB, UNKNOWN = 2, P3 = 12, BT2020_10 = 14 };
     static const struct {
         const char *name;
         uint8_t element, value;
@@ -286,6 +286,8 @@ static void test_high_dynamic_range(void **state)
     } films[] = {{"hlg.mkv", 0, 0, false, false, true},
                  {"pq.mkv", 0, 0, true, false, true},
                  {"hlg.mkv", PRIMARIES, P3, false, true, true},
+                 {"hlg.mkv", MATRIX, UNKNOWN, false, false, true},
+                 {"pq.mkv", PRIMARIES, UNKNOWN, true, false, true},
                  {"hlg.mkv", TRANSFER, BT2020_10, false, false, false}};
     (void)state;
     if (!find_plugin(ctx))
