@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "failing_memory.h"
 #include "kept_latents.h"
 #include "rank_threads.h"
 #include "tensor/device.h"
@@ -656,6 +657,80 @@ static void test_rows_full(void **state)
     forget();
 }
 
+/* Whichever allocation fails, memory is given back, and what is made is what it would have been: of clips some of which were encoded
+ * before, others are encoded and all kept. */
+static void test_memory(void **state)
+{
+    (void)state;
+    way w = {false, 0, -1, -1, false, fresh++};
+    char path[512], kept[512];
+    static char rows[1 << 17];
+    world all;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    w.has_cache = RANKS;
+    w.stopped = 0;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    snprintf(path, sizeof path, "%s", rows_left(0, 1));
+    const off_t size = size_of(path);
+    assert_in_range(size, 1, sizeof rows);
+    snprintf(kept, sizeof kept, "%s", path);
+    strcpy(strstr(kept, "-0of1.rows"), ".safetensors");
+    FILE *f = fopen(path, "rb");
+    assert_int_equal(fread(rows, 1, (size_t)size, f), size);
+    fclose(f);
+    failing memory = {.alone = true};
+    int well = 0;
+    for (int k = 1; !memory.fail_at || memory.calls >= memory.fail_at; k += 1 + k / 40) {
+        mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+        mgi_tae_config config = tiny_autoencoder(1, 1).tae;
+        mgen_context *c;
+        mgi_dataset *ds = NULL;
+        mgi_latents l;
+        mgi_tae tae;
+        params.allocator = (mgen_allocator){failing_alloc, failing_free, &memory};
+        params.threads = 2;
+        memory.fail_at = 0;
+        f = fopen(path, "wb");
+        assert_int_equal(fwrite(rows, 1, (size_t)size, f), size);
+        fclose(f);
+        remove(kept);
+        assert_int_equal(mgi_context_init(&c, &params), MGEN_OK);
+        assert_int_equal(mgi_device_create(c, NULL), MGEN_OK);
+        assert_int_equal(make_dataset(c, &ds), MGEN_OK);
+        assert_int_equal(mgi_tae_init(&tae, c, &config), MGEN_OK);
+        assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
+        const mgi_latents_request q = {.tae = &tae,
+                                       .dataset = ds,
+                                       .seed = 3,
+                                       .frames = FRAMES,
+                                       .clips = w.clips,
+                                       .held = HELD,
+                                       .cache_dir = folder};
+        memory.calls = 0;
+        memory.fail_at = k;
+        const mgen_status status = mgi_latents_make(c, &q, &l);
+        const int calls = memory.calls;
+        memory.fail_at = 0;
+        assert_true(status == MGEN_OK || (status == MGEN_E_NO_MEMORY && calls >= k));
+        well += status == MGEN_OK && calls >= k;
+        if (status == MGEN_OK) {
+            assert_true(same_latents(c, &l, &truth));
+            mgi_latents_free(c, &l);
+        }
+        mgi_tae_finish(&tae);
+        mgi_dataset_release(ds);
+        mgi_context_free(c);
+        assert_int_equal(memory.blocks, 0);
+        memory.fail_at = k;
+        memory.calls = calls;
+    }
+    assert_true(well > 0); /* what cannot be kept is told, and no more */
+    remove(path);
+    forget();
+}
+
 /* One that is stopped stops all, and they are good for more. */
 static void test_stopped(void **state)
 {
@@ -679,6 +754,7 @@ int main(void)
         cmocka_unit_test(test_send_fails), cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_torn_rows),  cmocka_unit_test(test_rows_taken),
         cmocka_unit_test(test_rows_gone),  cmocka_unit_test(test_not_kept),
-        cmocka_unit_test(test_rows_full),  cmocka_unit_test(test_stopped)};
+        cmocka_unit_test(test_rows_full),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }
