@@ -531,22 +531,18 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     return status;
 }
 
-/* The name by which one network of the average is saved, `offset` being where names are: that of the first set's, which begins
- * with the set's own; an adapter's model has that of another stage. */
-static mgen_status name_average(const struct mgi_stage_run *r, size_t offset, bool adapted,
-                                char out[MGI_NAME_MAX + 1])
+/* The name by which one network of the average is saved, `offset` being where names are: that of the first set's without the set's
+ * own, with which those that the set has learned begin; an adapter's model has that of another stage. */
+static void name_average(const struct mgi_stage_run *r, size_t offset, bool adapted,
+                         char out[MGI_NAME_MAX + 1])
 {
     const char *name = (const char *)&r->in.set[0] + offset, *first = r->stage.average[0];
     const size_t set = strlen(first); /* "<set>_<part>" */
     if (adapted)
-        name = "_video_model";
-    else if (strncmp(name, first, set) || name[set] != '_')
-        return mgi_fail(r->ctx, MGEN_E_STATE, "the name of \"%s\" does not begin with \"%s_\"",
-                        name, first);
-    else
-        name += set;
-    mgi_model_name(out, r->stage.save_as, name + 1);
-    return MGEN_OK;
+        name = "video_model";
+    else if (!strncmp(name, first, set) && name[set] == '_')
+        name += set + 1;
+    mgi_model_name(out, r->stage.save_as, name);
 }
 
 /* One network of each set, averaged in the folder `dir` under the name that takes the place of its own in *result, or,
@@ -576,7 +572,7 @@ static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const ch
     if (!result)
         return mgi_average_check(r->ctx, &q);
     char name[MGI_NAME_MAX + 1];
-    MGI_TRY(name_average(r, offset, video && any, name));
+    name_average(r, offset, video && any, name);
     MGI_TRY(mgi_average_models(r->ctx, &q, dir, name));
     strcpy((char *)result + offset, name);
     return MGEN_OK;

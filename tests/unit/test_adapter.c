@@ -461,6 +461,16 @@ static void test_averages(void **state)
     assert_int_equal(p.adapters[MGI_ADAPTED_VIDEO].count, 0);
     assert_stored(folder, "whole_video_model", &with);
 
+    strcpy(mean.save_as, "both"); /* with a set that has a text encoder of its own */
+    strcpy(mean.average[1], "other");
+    mean.average_weight[1] = 1.0;
+    mean.average_count = 2;
+    save_new(mean);
+    OK(mgi_pipeline_file_read(ctx, folder, "both_pipeline", &p));
+    assert_string_equal(p.video, "both_video_model");
+    assert_string_equal(p.text[0], "both_text_encoder");
+    assert_int_equal(p.adapters[MGI_ADAPTED_VIDEO].count, 0);
+
     mgi_stage stage = adapter_stage(1, 8);
     save_new(stage); /* the folder's pipeline has an adapter again */
     mgi_vt_finish(&with);
