@@ -211,7 +211,7 @@ static bool load_cached(const work *w)
 {
     const bool there = mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
     if (there)
-        mgi_writer_discard(w->rows_path);
+        mgi_kept_discard_rows(w->cache, w->q->cache_dir, w->rows_path);
     return there;
 }
 

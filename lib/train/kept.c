@@ -2,6 +2,7 @@
 #include "train/kept.h"
 
 #include "core/hash.h"
+#include "io/path.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -93,6 +94,24 @@ mgen_status mgi_kept_paths(mgen_context *ctx, const char *dir, const char *kind,
     MGI_TRY(mgi_path_join(ctx, dir, name, path, MGI_PATH_MAX + 1));
     snprintf(name, sizeof name, "%s-%016" PRIx64 "-%dof%d.rows", kind, key, rank, ranks);
     return mgi_path_join(ctx, dir, name, rows, MGI_PATH_MAX + 1);
+}
+
+void mgi_kept_discard_rows(mgen_context *ctx, const char *dir, const char *rows)
+{
+    const char *slash = strrchr(rows, '/'), *name = slash ? slash + 1 : rows;
+    const size_t same = (size_t)(strrchr(name, '-') + 1 - name); /* "<kind>-<key>-" */
+    char path[MGI_PATH_MAX + 1];
+    mgi_dir_file *files;
+    int64_t count;
+    if (mgi_dir_list(ctx, dir, &files, &count) != MGEN_OK)
+        return;
+    for (int64_t i = 0; i < count; i++) {
+        const char *end = strrchr(files[i].name, '.');
+        if (!strncmp(files[i].name, name, same) && end && !strcmp(end, ".rows") &&
+            mgi_path_join(ctx, dir, files[i].name, path, sizeof path) == MGEN_OK)
+            mgi_writer_discard(path);
+    }
+    mgi_dir_free(ctx, files, count);
 }
 
 bool mgi_kept_there(mgen_context *ctx, const mgen_context *cache, mgen_status status)

@@ -22,6 +22,8 @@ mgen_status mgi_kept_write(mgen_context *ctx, const char *dir, const char *path,
 mgen_status mgi_kept_paths(mgen_context *ctx, const char *dir, const char *kind, uint64_t key,
                            int rank, int ranks, char path[MGI_PATH_MAX + 1],
                            char rows[MGI_PATH_MAX + 1]);
+/* Removes rows of what has been kept, of any number of ranks, that nobody has: `rows` is one's path. */
+void mgi_kept_discard_rows(mgen_context *ctx, const char *dir, const char *rows);
 /* Whether they are there, by what reading them in the context `cache` answered; anything but that they are not is told in `ctx`. */
 bool mgi_kept_there(mgen_context *ctx, const mgen_context *cache, mgen_status status);
 

@@ -341,7 +341,7 @@ static mgen_status take_kept(work *w)
         mgi_log(w->ctx, MGEN_LOG_INFO, "%lld films, made and judged before, are learnt from",
                 (long long)p->count);
     if (prompts && w->cache)
-        mgi_writer_discard(w->rows_path);
+        mgi_kept_discard_rows(w->cache, w->q->cache_dir, w->rows_path);
     return MGEN_OK;
 }
 

@@ -589,6 +589,29 @@ static void test_rows_gone(void **state)
     forget();
 }
 
+/* Another number of ranks begins anew, and what the others have left goes when all are kept. */
+static void test_other_ranks(void **state)
+{
+    (void)state;
+    way w = {false, 0, -1, -1, false, fresh++};
+    world all;
+    run_way(w, 1, &all);
+    end_ranks(&all);
+    w.has_cache = RANKS;
+    w.stopped = 0;
+    run_way(w, 3, &all);
+    assert_all(&all, MGEN_E_CANCELLED);
+    end_ranks(&all);
+    assert_true(*rows_left(0, 3) && *rows_left(2, 3));
+    w.stopped = -1;
+    run_way(w, 1, &all);
+    assert_all(&all, MGEN_OK);
+    end_ranks(&all);
+    assert_int_equal(begun[0], BATCH);
+    assert_only_kept();
+    forget();
+}
+
 /* Where clips are all encoded and cannot be kept whole, they are read from the rows, which stay for the next time. */
 static void test_not_kept(void **state)
 {
@@ -753,8 +776,8 @@ int main(void)
         cmocka_unit_test(test_where),      cmocka_unit_test(test_no_scratch),
         cmocka_unit_test(test_send_fails), cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_torn_rows),  cmocka_unit_test(test_rows_taken),
-        cmocka_unit_test(test_rows_gone),  cmocka_unit_test(test_not_kept),
-        cmocka_unit_test(test_rows_full),  cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_stopped)};
+        cmocka_unit_test(test_rows_gone),  cmocka_unit_test(test_other_ranks),
+        cmocka_unit_test(test_not_kept),   cmocka_unit_test(test_rows_full),
+        cmocka_unit_test(test_memory),     cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }
