@@ -206,6 +206,14 @@ static mgen_status store(const work *w)
     return mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-audio", parts, count, NULL);
 }
 
+static bool keep(const work *w)
+{
+    if (store(w) == MGEN_OK)
+        return true;
+    mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded sounds are not kept", w->cache->error_text);
+    return false;
+}
+
 /* Then rows that a process has left are good for nothing. */
 static bool load_cached(const work *w)
 {
@@ -283,11 +291,12 @@ static mgen_status make(work *w)
     status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
     for (int root = 0; root < w->ranks && w->ranks > 1 && status == MGEN_OK; root++)
         status = send(w, root);
-    const bool keeps = status == MGEN_OK && w->cache && !there && w->rank == 0;
-    const bool kept = keeps && store(w) == MGEN_OK;
-    if (keeps && !kept)
-        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded sounds are not kept", w->cache->error_text);
-    mgi_row_file_close(&w->rows, kept || (status == MGEN_OK && w->rank > 0));
+    uint8_t kept = status == MGEN_OK && w->cache && w->rank == 0 && (there || keep(w));
+    if (w->ranks > 1 && status == MGEN_OK) /* then nobody needs rows any more */
+        status = mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, &kept, 1, 0);
+    mgi_row_file_close(&w->rows, status == MGEN_OK && kept);
+    if (w->cache && status == MGEN_OK && kept)
+        mgi_kept_discard_rows(w->cache, w->q->cache_dir, w->rows_path);
     mgi_free(w->ctx, w->row);
     return status;
 }

@@ -575,8 +575,10 @@ static mgen_status make(work *w)
     mgi_latents_take_scores(w);
     if (w->q->edits)
         MGI_TRY(finish_edits(w, source < 0 && !mgi_dataset_drawn(w->q->dataset)));
-    const bool keeps = w->cache && !there && w->rank == 0;
-    mgi_row_file_close(&w->encoded, !keeps || keep(w)); /* then all have them */
+    uint8_t kept = w->cache && w->rank == 0 && (there || keep(w));
+    if (w->ranks > 1 && source < 0) /* then nobody needs rows any more */
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, &kept, 1, 0));
+    mgi_row_file_close(&w->encoded, kept);
     return MGEN_OK;
 }
 

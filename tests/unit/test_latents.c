@@ -634,13 +634,20 @@ static void test_not_kept(void **state)
     assert_all(&all, MGEN_OK);
     assert_non_null(strstr(warned[0], "the encoded clips are not kept"));
     end_ranks(&all);
-    assert_int_equal(rmdir(path), 0);
-    strcpy(w.where, "k");
-    run_way(w, 1, &all);
+    strcpy(w.where, "mmm"); /* those of several ranks likewise */
+    run_way(w, 3, &all);
     assert_all(&all, MGEN_OK);
     end_ranks(&all);
-    assert_int_equal(begun[0], 0); /* none is encoded anew */
-    assert_only_kept();
+    assert_int_equal(sum_encoded(3), truth.clips + truth.held);
+    assert_int_equal(rmdir(path), 0);
+    for (int size = 3; size > 0; size -= 2) {
+        strcpy(w.where, size > 1 ? "kmm" : "k");
+        run_way(w, size, &all);
+        assert_all(&all, MGEN_OK);
+        end_ranks(&all);
+        assert_int_equal(sum_encoded(size), 0); /* none is encoded anew */
+        assert_only_kept();
+    }
     forget();
 }
 
