@@ -441,15 +441,17 @@ static mgen_status send_values(const work *w, const some *s, int root, letters *
     return MGEN_OK;
 }
 
-static mgen_status send_captions(const work *w, const some *s, int root, char *room)
+/* Likewise. */
+static mgen_status send_captions(const work *w, const some *s, int root, letters *m)
 {
-    char **captions = w->l->captions + s->first;
+    char **captions = w->l->captions + s->first, *room = m->captions;
     for (int64_t k = 0; k < s->n && w->rank == root; k++)
         strcpy(room + k * MGI_EDITS_TEXT_SIZE, captions[k]);
     MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, room, s->n * MGI_EDITS_TEXT_SIZE, root));
     for (int64_t k = 0; k < s->n && w->rank != root; k++) {
         room[(k + 1) * MGI_EDITS_TEXT_SIZE - 1] = '\0'; /* whatever the other rank says */
-        MGI_TRY(mgi_strdup(w->ctx, room + k * MGI_EDITS_TEXT_SIZE, &captions[k]));
+        if (m->status == MGEN_OK)
+            m->status = mgi_strdup(w->ctx, room + k * MGI_EDITS_TEXT_SIZE, &captions[k]);
     }
     return w->l->tasks
                ? mgi_ranks_share(w->ctx, w->q->ranks, MGK_I32, w->l->tasks + s->first, s->n, root)
@@ -464,7 +466,7 @@ static mgen_status send(const work *w, const some *all, int root, letters *m)
         const some s = {all->first + i, all->n - i < most ? all->n - i : most, 0};
         MGI_TRY(send_values(w, &s, root, m));
         if (m->captions)
-            MGI_TRY(send_captions(w, &s, root, m->captions));
+            MGI_TRY(send_captions(w, &s, root, m));
     }
     return MGEN_OK;
 }
@@ -502,21 +504,18 @@ static mgen_status send_kept(const work *w, int root)
 /* The first rank that found the clips in its cache, or -1. *all: all did. */
 static mgen_status find_source(const work *w, bool there, int *source, bool *all)
 {
-    int32_t own = there, *found;
+    int32_t own = there;
     *source = there ? 0 : -1;
     *all = there;
     if (w->ranks == 1)
         return MGEN_OK;
-    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)w->ranks, sizeof *found, &found));
-    mgen_status status =
-        mgi_comm_all_gather(mgi_comm_host(w->q->ranks), MGK_I32, &own, found, 1, NULL);
+    MGI_TRY(mgi_comm_all_gather(mgi_comm_host(w->q->ranks), MGK_I32, &own, w->found, 1, NULL));
     *source = -1;
-    for (int r = w->ranks - 1; r >= 0 && status == MGEN_OK; r--) {
-        *all = *all && found[r];
-        *source = found[r] ? r : *source;
+    for (int r = w->ranks - 1; r >= 0; r--) {
+        *all = *all && w->found[r];
+        *source = w->found[r] ? r : *source;
     }
-    mgi_free(w->ctx, found);
-    return status;
+    return MGEN_OK;
 }
 
 /* ---- all ------------------------------------------------------------------------------------------ */
@@ -568,7 +567,8 @@ static mgen_status make(work *w)
     if (source >= 0) {
         if (!all)
             MGI_TRY(send_kept(w, source));
-        MGI_TRY(w->q->edits ? MGEN_OK : mgi_latents_take_captions(w, 0, all_of(w)));
+        mgen_status status = w->q->edits ? MGEN_OK : mgi_latents_take_captions(w, 0, all_of(w));
+        MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
     } else {
         MGI_TRY(encode_all(w, &train, &held));
     }
@@ -614,6 +614,8 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
         w.rank = mgi_comm_rank(q->ranks);
         w.ranks = mgi_comm_size(q->ranks);
     }
+    if (status == MGEN_OK && w.ranks > 1)
+        status = mgi_alloc_zero(ctx, (size_t)w.ranks, sizeof *w.found, &w.found);
     if (status == MGEN_OK && q->cache_dir && ds->identity)
         status = mgi_context_private(ctx, &w.cache);
     if (status == MGEN_OK)
@@ -627,6 +629,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     mgi_prefetch_destroy(w.drawn);
     mgi_row_file_close(&w.encoded, false);
     mgi_context_free(w.cache);
+    mgi_free(ctx, w.found);
     if (status != MGEN_OK)
         mgi_latents_free(ctx, out);
     return status;

@@ -17,6 +17,7 @@ typedef struct mgi_latents_work {
     /* What this rank of several has encoded, if it is open; one alone has l->rows.file. */
     mgi_row_file encoded;
     int rank, ranks;
+    int32_t *found;    /* of each of several ranks: whether it has them in its cache */
     int64_t done, own; /* clips of this rank: encoded, and all */
     char path[MGI_PATH_MAX + 1], rows_path[MGI_PATH_MAX + 1];
 } mgi_latents_work;
