@@ -34,12 +34,16 @@ static mgen_status find_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 
                               mgi_model_file *file)
 {
     mgi_message before;
+    char set[MGI_NAME_MAX + 1];
     mgi_model_name(name, r->stage.start_from, audio_name);
+    strcpy(set, name);
     mgi_quiet_begin(r->ctx, &before);
     mgen_status status = mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, file);
     if (status == MGEN_E_NOT_FOUND) {
         strcpy(name, r->stage.start_from);
         status = mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, file);
+        if (status == MGEN_E_NOT_FOUND)
+            mgi_fail_context(r->ctx, status, "\"%s\" is not there, nor is \"%s\"", set, name);
     }
     mgi_quiet_end(r->ctx, &before, status == MGEN_OK);
     return status;

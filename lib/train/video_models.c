@@ -282,16 +282,16 @@ static mgen_status open_set(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1]
 static mgen_status find_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
                               mgi_model_file *file)
 {
-    mgen_status status = MGEN_E_NOT_FOUND;
-    if (mgi_trains_more(r))
-        status = open_named(r, NULL, name, file);
-    if (status == MGEN_E_NOT_FOUND)
-        status = open_set(r, name, file);
-    if (status != MGEN_E_NOT_FOUND || mgi_trains_more(r))
+    char first[MGI_NAME_MAX + 1];
+    const bool more = mgi_trains_more(r);
+    mgen_status status = more ? open_named(r, NULL, name, file) : open_set(r, name, file);
+    if (status != MGEN_E_NOT_FOUND)
         return status;
-    status = open_named(r, video_kind, name, file);
-    return status == MGEN_E_NOT_FOUND ? open_set(r, name, file)
-                                      : status; /* which says what is missing */
+    strcpy(first, name);
+    status = more ? open_set(r, name, file) : open_named(r, video_kind, name, file);
+    return status == MGEN_E_NOT_FOUND
+               ? mgi_fail_context(r->ctx, status, "\"%s\" is not there, nor is \"%s\"", first, name)
+               : status;
 }
 
 static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],

@@ -289,6 +289,9 @@ static void test_refused(void **state)
     stage = adapter_stage(2, 8);
     strcpy(stage.start_from, "nothing");
     assert_refused(&stage, MGEN_E_STATE, "needs the model of an earlier stage");
+    assert_refused(&stage, MGEN_E_STATE,
+                   "\"nothing_video_model\" is not there, nor is \"nothing\"");
+    assert_refused(&stage, MGEN_E_STATE, "/nothing.json'");
     stage = adapter_stage(2, 8);
     stage.video.guidance = 3.0f; /* of requests: the model's own stays */
     mgi_stage_text_to_video.destroy(begin(&stage));
