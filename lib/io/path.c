@@ -463,8 +463,19 @@ static mgen_status take_alone(mgen_context *ctx, int fd, const char *path, bool 
         return mgi_path_fail(ctx, "look at", path);
     if (!S_ISREG(st.st_mode))
         return not_regular(ctx, MGEN_E_INVALID, path, st.st_mode);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return mgi_fail(ctx, MGEN_E_STATE, "'%s' is in use by another process or context", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        const int error = errno;
+        char text[128];
+        if (error == EWOULDBLOCK)
+            return mgi_fail(ctx, MGEN_E_STATE, "'%s' is in use by another process or context",
+                            path);
+        if (st.st_size == 0) /* as it was just made */
+            unlink(path);
+        return mgi_fail(ctx, MGEN_E_IO,
+                        "cannot lock '%s', so that no other process writes it, too: %s; choose a "
+                        "folder of another file system",
+                        path, mgi_errno_text(error, text, sizeof(text)));
+    }
     *there = fstat(fd, &st) == 0 && st.st_nlink > 0;
     *size = (uint64_t)st.st_size;
     return MGEN_OK;
@@ -527,7 +538,7 @@ void mgi_writer_discard(const char *path)
     int fd = open_retry(AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_NOFOLLOW, 0);
     if (fd < 0)
         return;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) /* nobody has it without locks */
         unlink(path);
     close(fd);
 }

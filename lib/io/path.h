@@ -45,7 +45,7 @@ void mgi_writer_abort(mgi_writer *w);         /* after commit or abort: nothing 
 
 /* A file that grows while others may not write it: what is in it stays, mgi_writer_write() adds to its end, at once and under its own
  * name, and it may be torn there after a crash. out->written: its bytes. INVALID if it is a link or no regular file, STATE if another
- * process or context has it, NOT_FOUND, NO_SPACE, IO. */
+ * process or context has it, NOT_FOUND, NO_SPACE, IO, also where a file system has no locks. */
 mgen_status mgi_writer_append(mgen_context *ctx, const char *path, mgi_writer *out);
 /* Bytes of such a file, which stay there for who has it although its name be removed. Any thread, with a context of its own. IO. */
 mgen_status mgi_writer_read(mgen_context *ctx, const mgi_writer *w, uint64_t at, void *out,
