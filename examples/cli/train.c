@@ -269,7 +269,7 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--log-every", NULL, OPTION_U32, &o.log_every, 1, 1e9, "N",
          "steps between log lines; lines with validation figures always (default: 10)"},
         {"--max-seconds", NULL, OPTION_REAL, &o.seconds_max, 0.001, 1e9, "S",
-         "stop and save after S seconds"},
+         "stop and save after S seconds, but not before clips are encoded"},
         {"--save-every", NULL, OPTION_U32, &o.save_every, 1, 1e9, "N",
          "save each N steps too (default: at the end only)"},
         OPTION_SEED(&o.seed),
