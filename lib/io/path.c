@@ -538,7 +538,9 @@ void mgi_writer_discard(const char *path)
     int fd = open_retry(AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_NOFOLLOW, 0);
     if (fd < 0)
         return;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) /* nobody has it without locks */
+    struct stat st;
+    const bool free = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (free && fstat(fd, &st) == 0 && st.st_nlink > 0) /* it is the one of that name still */
         unlink(path);
     close(fd);
 }
