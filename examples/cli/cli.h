@@ -22,6 +22,13 @@ struct cli_command {
     int (*run)(const cli_command *self, int argc, char **argv); /* argv: after the command's name */
 };
 
+/* Endings of the films that the library reads out of folders; the first ones browsers play, too. */
+#define FILM_ENDINGS(BETWEEN)                                                                      \
+    ".mp4" BETWEEN ".webm" BETWEEN ".m4v" BETWEEN ".mov" BETWEEN ".qt" BETWEEN ".3gp" BETWEEN      \
+    ".3g2" BETWEEN ".mkv" BETWEEN ".avi" BETWEEN ".y4m"
+#define FILM_KINDS FILM_ENDINGS(", ")
+enum { FILM_ENDINGS_PLAYED = 3 };
+
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
     command_info, command_plan, command_average, command_convert, command_upsample, command_edit,
     command_personalize, command_sound, command_curate, command_rewrite, command_compare,

@@ -14,9 +14,9 @@
 
 const char *const place_names[PLACES] = {"left", "right"};
 
-/* Films that the library reads; the first ones browsers play, too. */
-static const char *const endings[] = {".mp4", ".webm", ".m4v", ".mov", ".mkv", ".avi", ".y4m"};
-enum { ENDINGS = sizeof endings / sizeof endings[0], PLAYED = 3 };
+#define COMMA ,
+static const char *const endings[] = {FILM_ENDINGS(COMMA)};
+enum { ENDINGS = sizeof endings / sizeof endings[0], PLAYED = FILM_ENDINGS_PLAYED };
 
 /* What all browsers show of a picture. */
 enum { PICTURE_MAX = 16384 };
@@ -93,7 +93,7 @@ static int list_films(const cli_command *command, compare_side *side)
     if (result == STATUS_DONE && !n) {
         complain(command,
                  "'%s' is neither a model (it has no pipeline.json) nor a folder of films (it has "
-                 "no .mp4, .webm, .m4v, .mov, .mkv, .avi or .y4m)",
+                 "no " FILM_KINDS ")",
                  side->dir);
         result = STATUS_ERROR;
     }

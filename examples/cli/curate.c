@@ -125,15 +125,10 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_curate = {
     "curate", "choose clips of raw films to train on", "FOLDER [options]",
-    "The folder's films (.mp4, .mkv, .webm, .mov, .avi, .y4m) are cut into scenes, of which clips "
-    "are "
-    "taken;\n"
-    "what is too short, small or slow, stands still or shakes, has text or borders, or was there "
-    "before is\n"
-    "dropped. A line of JSON says of each clip what was measured and why it was dropped, or how "
-    "much "
-    "it weighs\n"
-    "in training. <name>.txt beside a film is its caption, {\"aesthetic\": 5} in <name>.json its "
-    "rating.\n"
+    "The folder's films (" FILM_KINDS ")\n"
+    "are cut into scenes, of which clips are taken; what is too short, small or slow, stands\n"
+    "still or shakes, has text or borders, or was there before is dropped. A line of JSON says\n"
+    "of each clip what was measured and why it was dropped, or how much it weighs in training.\n"
+    "<name>.txt beside a film is its caption, {\"aesthetic\": 5} in <name>.json its rating.\n"
     "A curation that was ended goes on where it was when it is begun again, with LIST.seen.",
     run};

@@ -23,14 +23,21 @@
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
+/* Whether the name has one of these endings, with commas, blanks or words between them. */
+static bool ends_in(const char *name, const char *endings)
+{
+    const char *dot = strrchr(name, '.');
+    for (const char *at = dot ? strchr(endings, '.') : NULL; at; at = strchr(at + 1, '.')) {
+        const size_t length = strcspn(at, ", ");
+        if (length > 1 && strlen(dot) == length && strncasecmp(at, dot, length) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool mgi_folder_is_film(const char *name)
 {
-    static const char *const endings[] = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof(endings) / sizeof(endings[0]); i++)
-        if (strcasecmp(dot, endings[i]) == 0)
-            return true;
-    return false;
+    return ends_in(name, MGI_FOLDER_FILMS);
 }
 
 bool mgi_folder_is_picture(const char *name)
@@ -40,11 +47,11 @@ bool mgi_folder_is_picture(const char *name)
 
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir)
 {
-    return mgi_fail(
-        ctx, MGEN_E_NOT_FOUND,
-        "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m; or, for "
-        "samples of one frame, in " MGI_FOLDER_PICTURES,
-        dir);
+    return mgi_fail(ctx, MGEN_E_NOT_FOUND,
+                    "no film in '%s': files that end in " MGI_FOLDER_FILMS
+                    "; or, for samples of one frame, "
+                    "in " MGI_FOLDER_PICTURES,
+                    dir);
 }
 
 static mgen_status clean_text(mgen_context *ctx, const char *path, const mgi_file *file,
@@ -294,22 +301,13 @@ static mgen_status take_list(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
     return status;
 }
 
-static bool ends_in(const char *name, const char *const *endings, size_t count)
-{
-    const char *dot = strrchr(name, '.');
-    for (size_t k = 0; dot && k < count; k++)
-        if (strcasecmp(dot, endings[k]) == 0)
-            return true;
-    return false;
-}
-
 static int64_t tell_of(mgen_context *ctx, const char *dir, const mgi_dir_file *files, int64_t count,
-                       const char *const *endings, size_t kinds, const char *wanted)
+                       const char *endings, const char *wanted)
 {
     const char *first = NULL;
     int64_t n = 0;
     for (int64_t i = 0; i < count; i++)
-        if (ends_in(files[i].name, endings, kinds))
+        if (ends_in(files[i].name, endings))
             first = n++ ? first : files[i].name;
     if (n)
         mgi_log(ctx, MGEN_LOG_WARN,
@@ -323,14 +321,11 @@ static int64_t tell_of(mgen_context *ctx, const char *dir, const mgi_dir_file *f
 int64_t mgi_folder_tell_of_others(mgen_context *ctx, const char *dir, const mgi_dir_file *files,
                                   int64_t count, bool pictures)
 {
-    static const char *const films[] = {".m4v", ".3gp", ".ts",  ".mts", ".m2ts", ".mpg", ".mpeg",
-                                        ".vob", ".wmv", ".asf", ".flv", ".ogv",  ".mxf", ".gif"};
-    static const char *const others[] = {".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"};
-    int64_t n =
-        tell_of(ctx, dir, files, count, films, sizeof(films) / sizeof(films[0]),
-                "films end in .mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv'");
+    int64_t n = tell_of(ctx, dir, files, count,
+                        ".ts .mts .m2ts .mpg .mpeg .vob .wmv .asf .flv .ogv .mxf .gif",
+                        "films end in " MGI_FOLDER_FILMS "; 'ffmpeg -i FILE NAME.mkv'");
     if (pictures)
-        n += tell_of(ctx, dir, files, count, others, sizeof(others) / sizeof(others[0]),
+        n += tell_of(ctx, dir, files, count, ".bmp .tif .tiff .heic .heif .avif",
                      "pictures end in " MGI_FOLDER_PICTURES "; 'ffmpeg -i FILE NAME.png'");
     return n;
 }

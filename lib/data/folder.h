@@ -7,7 +7,9 @@
 #include "io/path.h"
 #include "media/film_read.h"
 
-bool mgi_folder_is_film(const char *name);
+bool mgi_folder_is_film(const char *name); /* by its ending, of any case */
+#define MGI_FOLDER_FILMS                                                                           \
+    ".mp4, .m4v, .mov, .qt, .3gp, .3g2, .mkv, .webm, .avi or .y4m" /* the one list of them */
 bool mgi_folder_is_picture(const char *name); /* which samples of one frame may be, too */
 #define MGI_FOLDER_PICTURES ".png, .jpg, .jpeg or .webp"
 /* NOT_FOUND, with the endings that films have. */

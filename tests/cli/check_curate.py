@@ -85,7 +85,7 @@ def test_nothing_kept(w):
 def test_other_kinds(w):
     """Films of kinds that are not read are told, also where there are no others."""
     film(w, "good.y4m", 40, True, 0)
-    for name in ("a.mts", "b.M4V"):
+    for name in ("a.mts", "b.OGV"):
         with open(os.path.join(w.path("raw"), name), "wb"):
             pass
     run = w.run("curate", w.path("raw"), "--rules", "toybox", "--json", "-q")

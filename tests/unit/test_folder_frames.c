@@ -80,12 +80,12 @@ static void test_passed_over(void **state)
     mgi_dataset_release(open_frames(FRAMES));
     assert_string_equal(logged, "");
     put_bytes("c.MTS", "x", 1);
-    put_bytes("d.m4v", "x", 1);
+    put_bytes("d.ogv", "x", 1);
     mgi_dataset_release(open_frames(FRAMES));
     if (!strstr(logged, "2 of the files") || !strstr(logged, "'c.MTS'"))
         fail_msg("'%s'", logged);
     unlink(in_films("c.MTS"));
-    unlink(in_films("d.m4v"));
+    unlink(in_films("d.ogv"));
     logged[0] = '\0';
     put_bytes("e.HEIC", "x", 1);
     mgi_dataset_release(open_frames(FRAMES)); /* beside films pictures may lie for other ends */
@@ -250,34 +250,54 @@ static void test_many(void **state)
 
 /* ---- by the plug-in ------------------------------------------------------------------------------- */
 
+/* The film of that name becomes one of this name and, behind "ftyp", this brand. */
+static void name_anew(const char *from, const char *name, const char *brand)
+{
+    char path[1000];
+    snprintf(path, sizeof path, "%s", in_films(from));
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 8, SEEK_SET), 0);
+    assert_int_equal(fwrite(brand, 1, 4, f), 4);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(rename(path, in_films(name)), 0);
+}
+
 /* Each container tells it in its way: by a number, or by its length in seconds. */
 static void test_containers(void **state)
 {
-    static const char *const names[] = {"a.mp4", "a.mov", "a.avi", "a.mkv", "a.webm"};
+    static const struct {
+        const char *name, *from, *brand; /* FFmpeg writes `from`; NULL: it writes the name */
+    } kinds[] = {{"a.mp4", NULL, NULL},     {"a.mov", NULL, NULL},      {"a.avi", NULL, NULL},
+                 {"a.mkv", NULL, NULL},     {"a.webm", NULL, NULL},     {"a.M4V", "a.m4v", "M4V "},
+                 {"a.qt", "b.mov", "qt  "}, {"a.3gp", "b.mp4", "3gp5"}, {"a.3g2", "b.mp4", "3g2a"}};
     int written = 0;
     (void)state;
     if (!find_plugin(ctx))
         skip();
     make_films(folder, "containers");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const char *name = kinds[i].name, *from = kinds[i].from ? kinds[i].from : name;
         mgi_film_info info;
         uint8_t rgb[FRAMES * 32 * 32 * 3];
         const mgi_frames f = {rgb, 32, 32, FRAMES, 16, 1};
         memset(rgb, 90, sizeof rgb);
-        const mgen_status status = mgi_frames_write(ctx, in_films(names[i]), &f);
+        const mgen_status status = mgi_frames_write(ctx, in_films(from), &f);
         if (status == MGEN_E_UNSUPPORTED) { /* this FFmpeg has no encoder for it */
-            print_message("%s: %s\n", names[i], mgen_last_error(ctx));
+            print_message("%s: %s\n", from, mgen_last_error(ctx));
             continue;
         }
         OK(status);
         written++;
-        OK(mgi_film_tell(ctx, in_films(names[i]), &info));
+        if (kinds[i].from)
+            name_anew(from, name, kinds[i].brand);
+        OK(mgi_film_tell(ctx, in_films(name), &info));
         if (info.frames != FRAMES || info.fps_num != 16 * info.fps_den)
-            fail_msg("%s: %lld frames, %u/%u a second", names[i], (long long)info.frames,
-                     info.fps_num, info.fps_den);
+            fail_msg("%s: %lld frames, %u/%u a second", name, (long long)info.frames, info.fps_num,
+                     info.fps_den);
         assert_frames(FRAMES, 0, MGEN_OK, "");
         assert_frames(FRAMES + 1, 0, MGEN_E_INVALID, "has 20 frames, fewer than the 21");
-        assert_int_equal(unlink(in_films(names[i])), 0);
+        assert_int_equal(unlink(in_films(name)), 0);
     }
     assert_true(written > 0);
     assert_int_equal(remove_all(films), 0);

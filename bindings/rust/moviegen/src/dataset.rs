@@ -299,8 +299,8 @@ impl Dataset {
         Dataset::finish(ctx, status, raw, Arc::default())
     }
 
-    /// A folder of films (.mp4, .mkv, .webm, .mov, .y4m), each beside a caption in `<name>.txt` or
-    /// without one; sorted by name. They are scaled and cropped to the size. To train editors on,
+    /// A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m, ...), each beside a caption in
+    /// `<name>.txt` or without one; sorted by name. They are scaled and cropped to the size. To train editors on,
     /// beside the film after an edit in `<name>.edited.mp4` (or so) and the instruction in
     /// `<name>.edit.txt`, too.
     pub fn open(
