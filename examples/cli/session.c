@@ -34,10 +34,14 @@ bool interrupted(void)
 /* Warnings and, if a command wants them, notes: errors come back as a status and are explained where they are met. */
 static void on_log(void *user, int32_t level, const char *text)
 {
+    cli_session *s = user;
     if (level == MGEN_LOG_WARN)
-        complain(user, "warning: %s", text);
-    else if (level == MGEN_LOG_INFO && session_tells)
-        complain(user, "%s", text);
+        complain(s->command, "warning: %s", text);
+    else if (level == MGEN_LOG_INFO && session_tells) {
+        if (s->waiting.what) /* a note comes from the thread that draws */
+            progress_end(&s->waiting);
+        complain(s->command, "%s", text);
+    }
 }
 
 /* Clips that are encoded, weights that are read: drawn when it takes long, and ended by Ctrl-C. */
@@ -48,6 +52,7 @@ static int32_t on_progress(void *user, const char *what, uint64_t done, uint64_t
     if (!p->what || strcmp(p->what, what) != 0 || done < p->drawn_done) {
         session_waited(s);
         progress_start(p, what, !s->shows);
+        p->before = done; /* some may have been done by an earlier run */
     }
     if (seconds_now() - p->started > WAITS)
         progress_update(p, done, total, NULL);
@@ -80,7 +85,7 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
     params.host_memory_max = params.device_memory_max = (uint64_t)(session_memory * 1e9);
     params.autotune = autotune;
     params.log = on_log;
-    params.log_user = (void *)command;
+    params.log_user = s;
     params.progress = on_progress;
     params.progress_user = s;
     char why[256];

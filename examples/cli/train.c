@@ -161,7 +161,7 @@ static mgen_status open_trainer(cli_session *s, const train_options *o, train_st
     params.on_step = on_step;
     params.user = t;
     params.mesh = s->mesh;
-    s->shows = !o->quiet && s->rank == 0;
+    s->shows = session_tells = !o->quiet && s->rank == 0;
     status = mgen_trainer_create(s->ctx, &params, trainer);
     session_waited(s);
     mgen_dataset_release(params.dataset); /* the trainer keeps it */

@@ -48,7 +48,7 @@ class Training:
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                 env={**os.environ, "MOVIEGEN_CACHE": os.path.join(self.home, "cache")})
 
-    def start_encoding(self):
+    def start_encoding(self, cache="", *more):
         """A stage with clips enough to be met while it encodes them; it shows how far it is."""
         recipe = json.loads(json.dumps(RECIPE))
         recipe["stages"][1]["clips"] = 20000
@@ -56,7 +56,8 @@ class Training:
         with open(path, "w", encoding="utf-8") as f:
             json.dump(recipe, f)
         return subprocess.Popen([self.program, "train", "--recipe", path, "--stage", "video", "--dir", self.model,
-                                 "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                 "--threads", "1", *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, "MOVIEGEN_CACHE": cache})
 
     def end(self, process):
         error = process.communicate(timeout=120)[1].decode("utf-8", "replace")
@@ -124,6 +125,26 @@ def check_encoding(t, expected, _):
     assert_same(t, expected)
 
 
+def check_told(t, expected, _):
+    """Clips that a training which was killed has encoded are told by the next one, in one line, unless it is to be quiet."""
+    cache, told = os.path.join(t.home, "told"), " clips have been encoded before\n"
+    lines = []
+    for more in ((), (), ("--quiet",)):
+        with t.start_encoding(cache, *more) as process:
+            lines.append("" if more else process.stderr.readline())
+            if more:
+                time.sleep(2)
+            elif len(lines) == 2:  # and how far it is from there
+                lines.append(process.stderr.readline())
+            process.kill()
+            rest = process.communicate(timeout=120)[1]
+    assert "encoding clips" in lines[0], lines
+    assert lines[1].startswith("moviegen train: ") and lines[1].endswith(told), lines
+    assert "encoding clips" in lines[2] and not rest, (lines, rest)
+    t.end(t.start("video"))
+    assert_same(t, expected)
+
+
 def check_kills(t, expected, duration):
     """SIGKILL at random moments of a training that saves after each step."""
     dice = random.Random(int(os.environ.get("MOVIEGEN_SEED", "1")))
@@ -159,7 +180,7 @@ def main():
         assert t.end(t.start("video", "--save-every", "1"))
         duration = time.monotonic() - begun
         assert_same(t, expected)
-        for number, check in enumerate((check_limit, check_encoding, check_kills), 1):
+        for number, check in enumerate((check_limit, check_encoding, check_told, check_kills), 1):
             t.again()
             try:
                 check(t, expected, duration)
@@ -168,7 +189,7 @@ def main():
                 failures += 1
                 print(f"not ok {number} - {check.__name__[6:]}\n#   {found}")
             sys.stdout.flush()
-    print("1..3")
+    print("1..4")
     return failures > 0
 
 
