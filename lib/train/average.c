@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Averages of models, and the stage of a recipe that makes one: of sets of models that earlier stages saved. */
+ * Averages of models, and the stage of a recipe that makes one: of sets of models that earlier stages saved, or of models of
+ * another kind than video models. */
 #include "train/average.h"
 
 #include "core/alloc.h"
@@ -477,7 +478,10 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_optimizer optimizer; /* of nothing: a checkpoint has one */
     int64_t updated;
+    int kind; /* MGI_ADAPTED_*: of what; of video models, sets with their text encoders */
     sets in;
+    char model[MGI_AVERAGE_MAX][MGI_NAME_MAX + 1]; /* of other kinds the models, */
+    mgi_adapters with[MGI_AVERAGE_MAX];            /* and the adapters that stand for them */
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -507,6 +511,112 @@ static mgen_status read_sets(struct mgi_stage_run *r)
     return MGEN_OK;
 }
 
+/* The model of entry i or, if it is an adapter, the one that this changes; *kind: MGI_ADAPTED_KINDS if it is neither. */
+static mgen_status look_at(struct mgi_stage_run *r, int64_t i, int *kind)
+{
+    const char *name = r->stage.average[i];
+    mgi_adapters *with = &r->with[i];
+    mgi_adapter_config config = {.rank = 0};
+    mgi_model_file f;
+    mgen_status status = MGEN_OK;
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, NULL, &f));
+    const char *is = mgi_json_find(f.root, "kind")->s;
+    for (*kind = 0; *kind < MGI_ADAPTED_KINDS; ++*kind)
+        if (!strcmp(is, mgi_adapted[*kind].model) || !strcmp(is, mgi_adapted[*kind].adapter))
+            break;
+    with->count = *kind < MGI_ADAPTED_KINDS && !strcmp(is, mgi_adapted[*kind].adapter);
+    if (with->count) {
+        with->list[0].scale = 1.0;
+        mgi_model_name(with->list[0].name, "", name);
+        status = mgi_adapter_config_read(r->ctx, f.config, &config);
+    }
+    if (status == MGEN_OK && with->count && !config.base[0])
+        status =
+            mgi_fail(r->ctx, MGEN_E_CORRUPT,
+                     "%s does not say beside which model it was trained (\"base\")", f.json_name);
+    if (with->count)
+        strcpy(r->model[i], config.base);
+    else
+        mgi_model_name(r->model[i], "", name);
+    mgi_model_file_close(r->ctx, &f);
+    return status;
+}
+
+/* Of video models, unless the first entry is no set, but a model of another kind, or an adapter of one. */
+static void find_kind(struct mgi_stage_run *r)
+{
+    mgi_pipeline_file p;
+    mgi_message before;
+    char name[MGI_NAME_MAX + 1];
+    int kind;
+    mgi_model_name(name, r->stage.average[0], "pipeline");
+    mgi_quiet_begin(r->ctx, &before);
+    if (mgi_pipeline_file_read(r->ctx, r->dir, name, &p) == MGEN_E_NOT_FOUND &&
+        look_at(r, 0, &kind) == MGEN_OK && kind < MGI_ADAPTED_KINDS)
+        r->kind = kind;
+    mgi_quiet_end(r->ctx, &before, true); /* who needs it says what is missing */
+}
+
+/* What models of another kind than video models are saved as. */
+static void name_result(const struct mgi_stage_run *r, char out[MGI_NAME_MAX + 1])
+{
+    mgi_model_name(out, r->stage.save_as, mgi_adapted[r->kind].name);
+}
+
+static mgen_status find_models(struct mgi_stage_run *r)
+{
+    char name[MGI_NAME_MAX + 1];
+    int kind;
+    name_result(r, name);
+    for (int64_t i = 0; i < r->stage.average_count; i++) {
+        MGI_TRY(look_at(r, i, &kind));
+        if (kind != r->kind)
+            return mgi_fail(r->ctx, MGEN_E_STATE,
+                            "\"%s\" is no %s, as \"%s\" is; stage \"%s\" averages models of one "
+                            "kind",
+                            r->stage.average[i], mgi_adapted[r->kind].key, r->stage.average[0],
+                            r->stage.name);
+        if (r->with[i].count && !strcmp(name, r->model[i]))
+            return mgi_fail(r->ctx, MGEN_E_STATE,
+                            "stage \"%s\" would save its average as \"%s\", the model that \"%s\" "
+                            "changes; give it another \"save_as\"",
+                            r->stage.name, name, r->stage.average[i]);
+    }
+    return MGEN_OK;
+}
+
+/* Such models, averaged in the folder `dir` or, if that is NULL, looked at. */
+static mgen_status average_others(struct mgi_stage_run *r, const char *dir)
+{
+    const char *dirs[MGI_AVERAGE_MAX], *names[MGI_AVERAGE_MAX];
+    const mgi_adapters *adapters[MGI_AVERAGE_MAX];
+    const mgi_average_request q = {.dirs = dirs,
+                                   .names = names,
+                                   .weights = r->stage.average_weight,
+                                   .adapters = adapters,
+                                   .count = r->stage.average_count};
+    char name[MGI_NAME_MAX + 1];
+    for (int64_t i = 0; i < q.count; i++) {
+        dirs[i] = r->dir;
+        names[i] = r->model[i];
+        adapters[i] = &r->with[i];
+    }
+    name_result(r, name);
+    return dir ? mgi_average_models(r->ctx, &q, dir, name) : mgi_average_check(r->ctx, &q);
+}
+
+/* The average, which pipeline.json names from now on. */
+static mgen_status write_other(struct mgi_stage_run *r, const char *dir)
+{
+    mgi_pipeline_file p;
+    char name[MGI_NAME_MAX + 1];
+    MGI_TRY(find_models(r));
+    MGI_TRY(average_others(r, dir));
+    name_result(r, name);
+    return mgi_stage_name_model(r->ctx, r->dir, dir,
+                                (size_t)(mgi_pipeline_model(&p, r->kind) - (char *)&p), name, NULL);
+}
+
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -518,9 +628,10 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     strcpy(r->dir, params->dir);
     mgen_status status = MGEN_E_AGAIN;
     mgi_message before;
+    find_kind(r);
     mgi_quiet_begin(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
-        status = read_sets(r);
+        status = r->kind ? find_models(r) : read_sets(r);
     status = mgi_stage_needs(ctx, &r->stage, not_again(ctx, &before, status));
     if (status == MGEN_OK)
         status = mgi_optimizer_init(&r->optimizer, ctx, &r->stage.optimizer, 1, NULL, 0);
@@ -587,7 +698,7 @@ static mgen_status all_networks(struct mgi_stage_run *r, const char *dir, mgi_pi
 
 static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
 {
-    MGI_TRY(all_networks(r, NULL, NULL));
+    MGI_TRY(r->kind ? average_others(r, NULL) : all_networks(r, NULL, NULL));
     mgi_report_add(report, "step", (double)index);
     mgi_report_add(report, "models", (double)r->stage.average_count);
     r->updated = index + 1;
@@ -596,6 +707,8 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
 
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
+    if (r->kind)
+        return write_other(r, dir);
     MGI_TRY(read_sets(r));
     mgi_pipeline_file result = r->in.set[0];
     MGI_TRY(all_networks(r, dir, &result));

@@ -34,29 +34,32 @@ typedef struct opened {
     uint64_t hash;
 } opened;
 
+static const char *as; /* the name of the model that is opened; NULL: its kind's */
+
 static mgen_status open_upsampler(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->upsampler.video;
-    return mgi_upsampler_open_mesh(ctx, dir, "upsampler", with, NULL, &o->upsampler, &o->hash);
+    return mgi_upsampler_open_mesh(ctx, dir, as ? as : "upsampler", with, NULL, &o->upsampler,
+                                   &o->hash);
 }
 
 static mgen_status open_editor(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->editor.video;
-    return mgi_editor_open_mesh(ctx, dir, "editor", with, NULL, &o->editor, &o->hash);
+    return mgi_editor_open_mesh(ctx, dir, as ? as : "editor", with, NULL, &o->editor, &o->hash);
 }
 
 static mgen_status open_personalizer(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->personalizer.video;
-    return mgi_personalizer_open_mesh(ctx, dir, "personalizer", with, NULL, &o->personalizer,
-                                      &o->hash);
+    return mgi_personalizer_open_mesh(ctx, dir, as ? as : "personalizer", with, NULL,
+                                      &o->personalizer, &o->hash);
 }
 
 static mgen_status open_audio(const char *dir, const mgi_adapters *with, opened *o)
 {
     o->vt = &o->audio.transformer;
-    return mgi_audio_open(ctx, dir, "audio", with, NULL, &o->audio, &o->hash);
+    return mgi_audio_open(ctx, dir, as ? as : "audio", with, NULL, &o->audio, &o->hash);
 }
 
 static const struct {
@@ -143,6 +146,13 @@ static uint64_t open_model(int k, const char *dir, const mgi_adapters *with, ope
     memset(o, 0, sizeof *o);
     OK(kinds[k].open(dir, with, o));
     return o->hash;
+}
+
+static void open_as(int k, const char *name, opened *o)
+{
+    as = name;
+    open_model(k, folder, NULL, o);
+    as = NULL;
 }
 
 static uint64_t hash_of_file(const char *name)
@@ -436,6 +446,94 @@ static void test_averages(void **state)
     assert_int_equal(remove_all(out), 0);
 }
 
+static mgi_stage average_of(const char *a, const char *b, const char *save_as)
+{
+    mgi_stage s = {.name = "average", .kind = MGI_STAGE_AVERAGE, .steps = 1};
+    const char *const from[2] = {a, b};
+    for (; s.average_count < 2 && from[s.average_count]; s.average_count++) {
+        strcpy(s.average[s.average_count], from[s.average_count]);
+        s.average_weight[s.average_count] = 1.0 + 2.0 * (double)s.average_count;
+    }
+    strcpy(s.save_as, save_as);
+    return s;
+}
+
+static void run_average(const mgi_stage *s)
+{
+    mgen_report *report;
+    struct mgi_stage_run *run = begin(s);
+    OK(mgi_report_create(ctx, &report));
+    OK(mgi_stage_average.step(run, 0, report));
+    mgen_report_destroy(report);
+    OK(mgi_stage_average.save(run));
+    mgi_stage_average.destroy(run);
+}
+
+/* A model is, in bf16, a quarter of one and three of another, or the first alone. */
+static void assert_mean(const mgi_vt *mean, const mgi_vt *a, const mgi_vt *b)
+{
+    for (int64_t i = 0; i < a->module.count; i++) {
+        const char *name = a->module.params[i]->name;
+        const float *x = mgi_f32(a->module.params[i]->value), *y = mgi_f32(value_of(mean, name));
+        const float *z = b ? mgi_f32(value_of(b, name)) : NULL;
+        for (int64_t n = 0; n < a->module.params[i]->value->count; n++) {
+            const double sum = z ? 0.25 * (double)x[n] + 0.75 * (double)z[n] : (double)x[n];
+            if (fabs((double)y[n] - sum) > fabs(sum) / 256.0 + 1e-7)
+                fail_msg("%s[%d] is %g, not %g", name, (int)n, (double)y[n], sum);
+        }
+    }
+}
+
+/* A stage averages models of each kind and, in the place of a model, its adapter, and names what it makes in the folder's pipeline. */
+static void test_stage(void **state)
+{
+    char adapter[64], merged[64], mean[64], said[160];
+    mgi_pipeline_file p;
+    (void)state;
+    for (int k = 0; k < KINDS; k++) {
+        mgi_adapters a = {.count = 1, .list = {{.scale = 1.0}}};
+        opened with, base, one, both;
+        mgi_stage s;
+        struct mgi_stage_run *run = NULL;
+        snprintf(adapter, sizeof adapter, "%s_adapter", kinds[k].name);
+        snprintf(merged, sizeof merged, "merged_%s", kinds[k].name);
+        snprintf(mean, sizeof mean, "mean_%s", kinds[k].name);
+        s = average_of(adapter, NULL, "merged");
+        run_average(&s);
+        OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+        assert_string_equal(mgi_pipeline_model(&p, kinds[k].kind), merged);
+        assert_int_equal(p.adapters[kinds[k].kind].count, 0);
+        s = average_of(kinds[k].name, merged, "mean");
+        run_average(&s);
+        OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+        assert_string_equal(mgi_pipeline_model(&p, kinds[k].kind), mean);
+        strcpy(a.list[0].name, adapter);
+        open_model(k, folder, &a, &with);
+        open_model(k, folder, NULL, &base);
+        open_as(k, merged, &one);
+        open_as(k, mean, &both);
+        assert_mean(one.vt, with.vt, NULL);
+        assert_mean(both.vt, base.vt, one.vt);
+        close_model(&with);
+        close_model(&base);
+        close_model(&one);
+        close_model(&both);
+
+        s = average_of(adapter, NULL, "");
+        snprintf(said, sizeof said, "as \"%s\", the model that \"%s\" changes", kinds[k].name,
+                 adapter);
+        assert_said(create_on(&s, NULL, &run), MGEN_E_STATE, said);
+        s = average_of(kinds[k].name, kinds[(k + 1) % KINDS].name, "mean");
+        snprintf(said, sizeof said, "\"%s\" is no %s, as \"%s\" is", kinds[(k + 1) % KINDS].name,
+                 mgi_adapted[kinds[k].kind].key, kinds[k].name);
+        assert_said(create_on(&s, NULL, &run), MGEN_E_STATE, said);
+        s = average_of(kinds[k].name, "nowhere", "mean");
+        assert_said(create_on(&s, NULL, &run), MGEN_E_STATE, "needs the model of an earlier stage");
+        mgi_pipeline_put(&p, kinds[k].kind, kinds[k].name, adapter);
+        OK(mgi_pipeline_file_write(ctx, folder, "pipeline", &p));
+    }
+}
+
 static void assert_refused(const mgi_stage *stage, mgen_status wanted, const char *said)
 {
     struct mgi_stage_run *run = NULL;
@@ -593,6 +691,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns), cmocka_unit_test(test_averages),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe), cmocka_unit_test(test_gpu)};
+        cmocka_unit_test(test_stage),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_recipe), cmocka_unit_test(test_gpu)};
     return cmocka_run_group_tests_name("adapter_kinds", tests, make_base, free_context_and_folder);
 }
