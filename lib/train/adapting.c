@@ -22,6 +22,35 @@ int mgi_adapting_of(const mgi_stage *s)
     }
 }
 
+mgen_status mgi_adapting_named(mgen_context *ctx, const char *dir, const char *name,
+                               char model[MGI_NAME_MAX + 1], mgi_adapters *with, int *kind)
+{
+    mgi_adapter_config config = {.rank = 0};
+    mgi_model_file f;
+    mgen_status status = MGEN_OK;
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, NULL, &f));
+    const char *is = mgi_json_find(f.root, "kind")->s;
+    for (*kind = 0; *kind < MGI_ADAPTED_KINDS; ++*kind)
+        if (!strcmp(is, mgi_adapted[*kind].model) || !strcmp(is, mgi_adapted[*kind].adapter))
+            break;
+    with->count = *kind < MGI_ADAPTED_KINDS && !strcmp(is, mgi_adapted[*kind].adapter);
+    if (with->count) {
+        with->list[0].scale = 1.0;
+        mgi_model_name(with->list[0].name, "", name);
+        status = mgi_adapter_config_read(ctx, f.config, &config);
+    }
+    if (status == MGEN_OK && with->count && !config.base[0])
+        status =
+            mgi_fail(ctx, MGEN_E_CORRUPT,
+                     "%s does not say beside which model it was trained (\"base\")", f.json_name);
+    if (with->count)
+        strcpy(model, config.base);
+    else
+        mgi_model_name(model, "", name);
+    mgi_model_file_close(ctx, &f);
+    return status;
+}
+
 /* Under its set's name, or else that of its kind; a video model's under neither. */
 static void name_of(const mgi_stage *s, char out[MGI_NAME_MAX + 1])
 {

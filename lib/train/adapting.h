@@ -14,6 +14,10 @@ static inline bool mgi_adapts(const mgi_stage *s)
 /* A mgi_config_writer of a transformer's configuration, a mgi_vt_config. */
 void mgi_adapting_write(mgi_json_writer *w, const void *config);
 
+/* A model of the folder or, where the name is that of an adapter, the one that this changes, and the adapter. *kind: MGI_ADAPTED_*, or
+ * MGI_ADAPTED_KINDS if it is a model that has none. */
+mgen_status mgi_adapting_named(mgen_context *ctx, const char *dir, const char *name,
+                               char model[MGI_NAME_MAX + 1], mgi_adapters *with, int *kind);
 /* MGI_ADAPTED_* of what a stage with a transformer trains, or an adapter of which. */
 int mgi_adapting_of(const mgi_stage *s);
 

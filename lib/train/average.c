@@ -8,6 +8,7 @@
 #include "core/quiet.h"
 #include "model/rewriter.h"
 #include "task/pipeline.h"
+#include "train/adapting.h"
 #include "train/stage.h"
 
 #include <stddef.h>
@@ -511,35 +512,9 @@ static mgen_status read_sets(struct mgi_stage_run *r)
     return MGEN_OK;
 }
 
-/* The model of entry i or, if it is an adapter, the one that this changes; *kind: MGI_ADAPTED_KINDS if it is neither. */
 static mgen_status look_at(struct mgi_stage_run *r, int64_t i, int *kind)
 {
-    const char *name = r->stage.average[i];
-    mgi_adapters *with = &r->with[i];
-    mgi_adapter_config config = {.rank = 0};
-    mgi_model_file f;
-    mgen_status status = MGEN_OK;
-    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, NULL, &f));
-    const char *is = mgi_json_find(f.root, "kind")->s;
-    for (*kind = 0; *kind < MGI_ADAPTED_KINDS; ++*kind)
-        if (!strcmp(is, mgi_adapted[*kind].model) || !strcmp(is, mgi_adapted[*kind].adapter))
-            break;
-    with->count = *kind < MGI_ADAPTED_KINDS && !strcmp(is, mgi_adapted[*kind].adapter);
-    if (with->count) {
-        with->list[0].scale = 1.0;
-        mgi_model_name(with->list[0].name, "", name);
-        status = mgi_adapter_config_read(r->ctx, f.config, &config);
-    }
-    if (status == MGEN_OK && with->count && !config.base[0])
-        status =
-            mgi_fail(r->ctx, MGEN_E_CORRUPT,
-                     "%s does not say beside which model it was trained (\"base\")", f.json_name);
-    if (with->count)
-        strcpy(r->model[i], config.base);
-    else
-        mgi_model_name(r->model[i], "", name);
-    mgi_model_file_close(r->ctx, &f);
-    return status;
+    return mgi_adapting_named(r->ctx, r->dir, r->stage.average[i], r->model[i], &r->with[i], kind);
 }
 
 /* Of video models, unless the first entry is no set, but a model of another kind, or an adapter of one. */

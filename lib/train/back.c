@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "task/generate.h"
+#include "train/adapting.h"
 #include "train/stage.h"
 
 #include <string.h>
@@ -39,9 +40,20 @@ static mgen_status open_text(mgen_context *ctx, const char *dir, const mgi_pipel
 mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const mgi_stage *stage,
                           const mgi_pipeline_file *pipeline, const mgi_tae *tae, mgi_back *out)
 {
+    char editor[MGI_NAME_MAX + 1];
+    mgi_adapters with;
     uint64_t hash;
+    int kind;
     memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_editor_open(ctx, dir, stage->back_from, &out->editor, &hash));
+    MGI_TRY(mgi_adapting_named(ctx, dir, stage->back_from, editor, &with, &kind));
+    MGI_TRY(mgi_editor_open_mesh(ctx, dir, editor, &with, NULL, &out->editor, &hash));
+    if (!with.count && pipeline->adapters[MGI_ADAPTED_EDITOR].count &&
+        !strcmp(pipeline->editor, editor))
+        mgi_log(
+            ctx, MGEN_LOG_INFO,
+            "the editor \"%s\" makes films without the adapters that pipeline.json gives it; to "
+            "have one, name the adapter in \"back_from\"",
+            editor);
     out->steps = stage->back_steps;
     out->hash = mgi_hash64(&out->steps, sizeof out->steps, hash);
     out->networks =

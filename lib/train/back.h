@@ -17,7 +17,7 @@ typedef struct mgi_back {
     int64_t made, kept;               /* films so far */
 } mgi_back;
 
-/* The editor of a stage's `back_from` in a folder, with the encoders that its pipeline names, held as the stage's own of
+/* The editor of a stage's `back_from` in a folder, an editor or an adapter of one, with the encoders that its pipeline names, held as the stage's own of
  * their roles; products in the stage's dtype. The TAE must stay. */
 mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const mgi_stage *stage,
                           const mgi_pipeline_file *pipeline, const mgi_tae *tae, mgi_back *out);

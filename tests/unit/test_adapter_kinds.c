@@ -18,6 +18,7 @@
 #include "tensor/device_cuda.h"
 #include "train/adapting.h"
 #include "train/average.h"
+#include "train/back.h"
 #include "train/checkpoint.h"
 
 #include <sys/stat.h>
@@ -534,6 +535,42 @@ static void test_stage(void **state)
     }
 }
 
+/* Films that are edited back are made by an editor as it is, which is noted, or with an adapter that is named. */
+static void test_back(void **state)
+{
+    const int k = 1;
+    const mgi_tae tae = {.config = {.blocks = 0}};
+    mgi_adapters a = {.count = 1, .list = {{"editor_adapter", 1.0}}};
+    mgi_stage s = {.back_from = "editor", .back_steps = 2, .dtype = MGK_F32};
+    mgi_pipeline_file p;
+    mgi_back plain, adapted;
+    opened with, base;
+    (void)state;
+    OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+    assert_true(!strcmp(p.editor, "editor") && p.adapters[MGI_ADAPTED_EDITOR].count == 1);
+    logged[0] = '\0';
+    ctx->log = keep_log;
+    OK(mgi_back_open(ctx, folder, &s, &p, &tae, &plain));
+    assert_non_null(strstr(logged, "without the adapters that pipeline.json gives it"));
+    logged[0] = '\0';
+    strcpy(s.back_from, "editor_adapter");
+    OK(mgi_back_open(ctx, folder, &s, &p, &tae, &adapted));
+    assert_null(strstr(logged, "without the adapters"));
+    ctx->log = NULL;
+    open_model(k, folder, NULL, &base);
+    open_model(k, folder, &a, &with);
+    assert_mean(&plain.editor.video, base.vt, NULL);
+    assert_mean(&adapted.editor.video, with.vt, NULL);
+    assert_true(plain.hash != adapted.hash);
+    mgi_back_finish(&plain);
+    mgi_back_finish(&adapted);
+    close_model(&base);
+    close_model(&with);
+    strcpy(s.back_from, "upsampler_adapter");
+    assert_said(mgi_back_open(ctx, folder, &s, &p, &tae, &plain), MGEN_E_CORRUPT,
+                "\"kind\" is \"upsampler\", not \"editor\"");
+}
+
 static void assert_refused(const mgi_stage *stage, mgen_status wanted, const char *said)
 {
     struct mgi_stage_run *run = NULL;
@@ -690,8 +727,9 @@ static void test_recipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learns), cmocka_unit_test(test_averages),
-        cmocka_unit_test(test_stage),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_recipe), cmocka_unit_test(test_gpu)};
+        cmocka_unit_test(test_learns),  cmocka_unit_test(test_averages),
+        cmocka_unit_test(test_stage),   cmocka_unit_test(test_back),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_gpu)};
     return cmocka_run_group_tests_name("adapter_kinds", tests, make_base, free_context_and_folder);
 }
