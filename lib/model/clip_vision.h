@@ -57,6 +57,9 @@ void mgi_clip_vision_finish(mgi_clip_vision *clip);
  * (clip_vision_hf.h); *hash receives their identity. */
 mgen_status mgi_clip_vision_open(mgen_context *ctx, const char *dir, const char *name,
                                  mgi_clip_vision *out, uint64_t *hash);
+/* The configuration alone: weights need not be there. */
+mgen_status mgi_clip_vision_config_of(mgen_context *ctx, const char *dir, const char *name,
+                                      mgi_clip_vision_config *out);
 mgen_status mgi_clip_vision_save(mgi_clip_vision *clip, const char *dir, const char *name,
                                  mgi_st_dtype store);
 

@@ -218,6 +218,16 @@ static mgen_status read_configs(mgen_context *ctx, const char *folder, mgi_clip_
     return status == MGEN_E_NOT_FOUND ? MGEN_OK : status;
 }
 
+mgen_status mgi_hf_clip_vision_config_of(mgen_context *ctx, const char *dir, const char *name,
+                                         mgi_clip_vision_config *out)
+{
+    char folder[MGI_PATH_MAX + 1];
+    uint64_t unused = 0;
+    MGI_TRY(mgi_folder_in(ctx, dir, name, folder, sizeof folder));
+    mgen_status status = read_configs(ctx, folder, out, &unused);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", folder);
+}
+
 mgen_status mgi_hf_clip_vision_open(mgen_context *ctx, const char *dir, const char *name,
                                     mgi_clip_vision *out, uint64_t *hash)
 {

@@ -20,4 +20,8 @@ mgen_status mgi_hf_clip_vision_frames_read(mgen_context *ctx, const mgi_json *ro
 mgen_status mgi_hf_clip_vision_open(mgen_context *ctx, const char *dir, const char *name,
                                     mgi_clip_vision *out, uint64_t *hash);
 
+/* The configuration alone. A projection is what config.json says, which a tower alone need not have. */
+mgen_status mgi_hf_clip_vision_config_of(mgen_context *ctx, const char *dir, const char *name,
+                                         mgi_clip_vision_config *out);
+
 #endif

@@ -12,9 +12,11 @@
 /* A training step under way. */
 typedef struct step {
     mgi_text_encoder text[MGI_ROLES]; /* that are frozen, and known */
+    mgi_clip_vision vision;           /* that is known */
     mgi_vt before, vt;                /* before: where preferences are learnt */
     mgi_adapter adapter;              /* or nothing */
-    mgi_module *module;               /* that learns */
+    mgi_module *module[2];            /* that learn */
+    int modules;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
     mgi_run run;
@@ -53,6 +55,18 @@ static void make_text(step *s, const mgi_plan_request *r, mgi_vt_text *text)
     }
 }
 
+/* Tokens of a photo each. */
+static T *make_photos(step *s, const mgi_plan_request *r)
+{
+    mgi_run *run = &s->run;
+    if (!r->vision)
+        return mgi_new(run, r->dtype, MGI_DIMS(r->batch, r->reference_tokens, r->config.reference));
+    const int64_t side = r->vision->image;
+    T *photos = mgi_new(run, MGK_U8, MGI_DIMS(r->batch, side, side, 3));
+    photos = mgi_clip_vision_frames(run, &s->vision, photos);
+    return mgi_clip_vision_tokens(run, &s->vision, photos);
+}
+
 static void at(const mgi_plan_walk *w, mgi_run *run, int moment)
 {
     if (w->moment)
@@ -83,6 +97,21 @@ static mgen_status make_encoder(step *s, mgen_context *ctx, const mgi_plan_reque
                : MGEN_OK;
 }
 
+static mgen_status make_vision(step *s, mgen_context *ctx, const mgi_plan_request *r)
+{
+    mgi_module *m = &s->vision.module;
+    const int hold = r->vision_learns ? MGI_HOLD_F32 : r->vision_hold;
+    const int before = mgi_device_hold(ctx->device, hold);
+    mgen_status status = mgi_clip_vision_init(&s->vision, ctx, r->vision);
+    mgi_device_hold(ctx->device, before);
+    if (status == MGEN_OK && r->vision_learns) {
+        mgi_clip_vision_train_tokens(&s->vision);
+        status = mgi_module_train(m);
+        s->module[s->modules++] = m;
+    }
+    return status == MGEN_OK && hold == MGI_HOLD_F32 ? mgi_module_compute(m, r->dtype) : status;
+}
+
 static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request *r,
                              const mgi_plan_walk *w)
 {
@@ -97,6 +126,8 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
         MGI_TRY(make_encoder(s, ctx, r, w->mesh, i));
         all[count++] = mgi_text_module(&s->text[i]);
     }
+    if (r->vision)
+        MGI_TRY(make_vision(s, ctx, r));
     if (r->prefer) {
         MGI_TRY(mgi_vt_init_mesh(&s->before, ctx, &r->config, w->mesh));
         s->before.cp = r->cp;
@@ -104,7 +135,6 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
         mgi_module_settle(&s->before.module);
         all[count++] = &s->before.module;
     }
-    s->module = &s->vt.module;
     MGI_TRY(r->adapter ? mgi_adapter_base(ctx, &r->config, w->mesh, r->dtype, &s->vt)
                        : mgi_vt_init_mesh(&s->vt, ctx, &r->config, w->mesh));
     s->vt.recompute = r->recompute;
@@ -113,16 +143,17 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
         const mgi_adapter_config config = {.rank = r->adapter, .alpha = 1.0};
         MGI_TRY(check_ranks(ctx, w->mesh));
         MGI_TRY(mgi_adapter_init(&s->adapter, &s->vt, &config, r->dtype, 0));
-        s->module = &s->adapter.module;
+        s->module[s->modules++] = &s->adapter.module;
         s->run.left = &s->adapter.hook;
     } else {
-        MGI_TRY(mgi_module_train(s->module));
-        MGI_TRY(mgi_module_compute(s->module, r->dtype));
+        s->module[s->modules++] = &s->vt.module;
+        MGI_TRY(mgi_module_train(&s->vt.module));
+        MGI_TRY(mgi_module_compute(&s->vt.module, r->dtype));
     }
-    MGI_TRY(mgi_optimizer_init(&s->optimizer, ctx, &recipe, 1, &s->module, 1));
+    MGI_TRY(mgi_optimizer_init(&s->optimizer, ctx, &recipe, 1, s->module, s->modules));
     mgi_optimizer_split(&s->optimizer, w->mesh);
     at(w, &s->run, MGI_PLAN_MADE);
-    mgi_dp_init(&s->parallel, dp, &s->module, 1);
+    mgi_dp_init(&s->parallel, dp, s->module, s->modules);
     all[count++] = &s->vt.module;
     if (w->mesh && w->mesh->shape.shard > 1)
         MGI_TRY(mgi_fsdp_create(ctx, w->mesh, all, count, &s->parallel.fsdp));
@@ -137,6 +168,7 @@ static void step_finish(step *s)
     mgi_adapter_finish(&s->adapter);
     mgi_vt_finish(&s->vt);
     mgi_vt_finish(&s->before);
+    mgi_clip_vision_finish(&s->vision);
     for (int i = 0; i < MGI_ROLES; i++)
         mgi_text_encoder_finish(&s->text[i]);
 }
@@ -163,8 +195,7 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     if (r->config.tasks)
         text.task = mgi_new(run, MGK_I32, MGI_DIMS(dims[0]));
     if (r->config.reference)
-        text.reference =
-            mgi_new(run, r->dtype, MGI_DIMS(dims[0], r->reference_tokens, r->config.reference));
+        text.reference = make_photos(s, r);
     out->start_forward = run->dev->counts.flops;
     if (r->prefer) {
         run->record = false;
@@ -181,21 +212,33 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
         at(w, run, MGI_PLAN_PASS);
 }
 
+/* As a stage does (train/text_to_video.c). */
+static void sum_model(mgi_run *run, const step *s, mgi_module *m, const mgi_mesh *mesh)
+{
+    if (m->shard_size > 1)
+        return;
+    if (m == &s->vt.module) {
+        mgi_module_sum_partial(run, m, mesh);
+        return;
+    }
+    for (int64_t u = 0; u < m->units; u++)
+        if (m->unit_grad[u])
+            mgi_sum_ranks(run, mesh->group[MGI_AXIS_MODEL], m->unit_grad[u]);
+}
+
 static void walk(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, mgi_plan *out)
 {
     mgi_run *run = &s->run;
     out->start = run->dev->counts;
-    mgi_module_zero_grad(s->module, run);
+    for (int i = 0; i < s->modules; i++)
+        mgi_module_zero_grad(s->module[i], run);
     mgi_adapter_begin(&s->adapter, run);
     if (w->passes)
         pass(s, r, w, false, out);
     pass(s, r, w, true, out);
     mgi_dp_end(&s->parallel, run, NULL);
-    if (w->mesh && r->adapter)
-        for (int64_t u = 0; u < s->module->units; u++)
-            mgi_sum_ranks(run, w->mesh->group[MGI_AXIS_MODEL], s->module->unit_grad[u]);
-    else if (w->mesh && w->mesh->shape.shard < 2)
-        mgi_module_sum_partial(run, s->module, w->mesh);
+    for (int i = 0; w->mesh && i < s->modules; i++)
+        sum_model(run, s, s->module[i], w->mesh);
     at(w, run, MGI_PLAN_BACKWARD);
     mgi_optimizer_step(&s->optimizer, run, 0);
     out->end = run->dev->counts;
@@ -205,7 +248,7 @@ static void walk(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, mgi
 mgen_status mgi_plan_walk_step(mgen_context *ctx, const mgi_plan_request *r, const mgi_plan_walk *w,
                                mgi_plan *out)
 {
-    step s = {.module = NULL};
+    step s = {.modules = 0};
     *out = (mgi_plan){0};
     mgi_run_init(&s.run, ctx, true);
     mgen_status status = step_make(&s, ctx, r, w);

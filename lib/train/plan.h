@@ -5,6 +5,7 @@
 #define MGI_TRAIN_PLAN_H
 
 #include "model/adapter.h"
+#include "model/clip_vision.h"
 #include "model/text_encoder.h"
 
 typedef struct mgi_plan_request {
@@ -14,16 +15,21 @@ typedef struct mgi_plan_request {
     const mgi_text_config *text[MGI_ROLES]; /* of frozen ones that run, too; NULL: text is given */
     int hold[MGI_ROLES];                    /* MGI_HOLD_* of these */
     int64_t reference_tokens;               /* of a photo, where the model sees one */
-    int recompute, cp;                      /* MGI_RECOMPUTE_*, MGI_CP_* */
-    int32_t dtype;                          /* of products and activations */
-    int64_t adapter; /* rank of an adapter that learns in the model's place; 0: none */
+    /* Of an image encoder that is there, too, and runs where the model sees a photo, of so many tokens; NULL: what it sees is given.
+     * MGI_HOLD_* of it, unless it learns along. */
+    const mgi_clip_vision_config *vision;
+    int vision_hold;
+    bool vision_learns;
+    int recompute, cp; /* MGI_RECOMPUTE_*, MGI_CP_* */
+    int32_t dtype;     /* of products and activations */
+    int64_t adapter;   /* rank of an adapter that learns in the model's place; 0: none */
     bool
         prefer; /* it learns preferences: the model as it was is there, too, and predicts beside it */
 } mgi_plan_request;
 
 typedef struct mgi_plan {
     int64_t parameters, tokens;       /* of the model; tokens of one sample */
-    double forward_flops, step_flops; /* of the model that learns; of all, text encoders too */
+    double forward_flops, step_flops; /* of the model that learns; of all, encoders too */
     double start_forward;             /* FLOPs until it predicts */
     uint64_t launches;
     mgi_device_counts start, forward, end; /* before the step, between its directions, after it */

@@ -188,8 +188,47 @@ static mgen_status find_encoders(mgen_context *ctx, mgi_stage *s, mgi_stage_plan
     return MGEN_OK;
 }
 
-static mgi_mesh_request request_of(const mgi_stage *s, const mgi_recipe_machine *m, int gpus,
-                                   const shape *x)
+/* The same of a photo's tokens, or of what a film's frames are. */
+static mgen_status check_width(mgen_context *ctx, const mgi_stage *s, const mgi_stage_plan *out)
+{
+    const mgi_clip_vision_config *c = &s->vision.config;
+    const mgi_vt_config *model = transformer(s);
+    const int64_t wanted = model->reference ? model->reference : model->features;
+    return c->dim == wanted || (!model->reference && mgi_clip_vision_width(c) == wanted)
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID,
+                          "the image encoder \"%s\" is %lld wide, what the model sees %lld",
+                          out->vision, (long long)c->dim, (long long)wanted);
+}
+
+/* That of a personalizer or of sound: new, by the recipe's own configuration, or a model or a folder beside it. One that learns along
+ * with sound is not counted: how many pictures it looks at depends on what is heard. */
+static mgen_status find_vision(mgen_context *ctx, mgi_stage *s, mgi_stage_plan *out)
+{
+    mgi_vision_recipe *v = &s->vision;
+    const bool sees = transformer(s)->reference || transformer(s)->features;
+    mgen_status status = MGEN_OK;
+    mgi_message before;
+    if (!sees || (s->kind != MGI_STAGE_PERSONALIZER && s->kind != MGI_STAGE_AUDIO))
+        return MGEN_OK;
+    strcpy(out->vision, v->from[0] ? v->from : "image encoder");
+    if (v->from[0]) {
+        mgi_quiet_begin(ctx, &before);
+        status =
+            mgi_clip_vision_config_of(ctx, s->folder[0] ? s->folder : ".", v->from, &v->config);
+        mgi_quiet_end(ctx, &before, status == MGEN_OK || status == MGEN_E_NOT_FOUND);
+    }
+    if (status == MGEN_E_NOT_FOUND)
+        memset(&v->config, 0, sizeof v->config);
+    else if (status != MGEN_OK)
+        return status;
+    out->vision_known = v->config.patch > 0;
+    out->vision_counted = out->vision_known && (v->frozen || s->kind == MGI_STAGE_PERSONALIZER);
+    return out->vision_known ? check_width(ctx, s, out) : MGEN_OK;
+}
+
+static mgi_mesh_request request_of(const mgi_stage *s, const mgi_recipe_machine *m,
+                                   const mgi_stage_plan *out, const shape *x)
 {
     const bool sound = s->kind == MGI_STAGE_AUDIO;
     mgi_mesh_request r = {.step = {.config = *transformer(s),
@@ -205,9 +244,13 @@ static mgi_mesh_request request_of(const mgi_stage *s, const mgi_recipe_machine 
                                    .adapter = s->adapter.rank,
                                    .prefer = s->prefer.on},
                           .gpu = m->gpu,
-                          .gpus = gpus,
+                          .gpus = out->gpus,
                           .global_batch = x->batch,
                           .any_cp = true};
+    if (out->vision_counted)
+        r.step.vision = &s->vision.config;
+    r.step.vision_hold = s->vision.hold;
+    r.step.vision_learns = !s->vision.frozen;
     for (int i = 0; i < MGI_ROLES; i++) {
         r.step.text[i] = known(&s->text[i]) ? &s->text[i].config : NULL;
         r.step.hold[i] = s->text[i].hold;
@@ -270,7 +313,7 @@ static mgen_status find_mesh(mgen_context *ctx, const mgi_stage *s, const mgi_re
     const int64_t dp = said->gpus ? said->gpus / (said->cp * said->tp) : 1;
     const int64_t meant = said->gpus ? longest->batch / (dp * s->accumulate) : 1;
     int64_t samples = m->samples ? m->samples : meant > 1 ? meant : 1;
-    mgi_mesh_request r = request_of(s, m, out->gpus, longest);
+    mgi_mesh_request r = request_of(s, m, out, longest);
     r.mesh = m->mesh;
     if (!r.mesh.dp && said->gpus == out->gpus)
         r.mesh = (mgi_mesh_shape){(int)dp, (int)said->cp, (int)said->tp, 0};
@@ -324,7 +367,7 @@ static mgen_status plan_shapes(mgen_context *ctx, const mgi_stage *s, const mgi_
         if (share == 0.0)
             continue;
         if (!alike(x, longest)) {
-            mgi_mesh_request r = request_of(s, m, out->gpus, x);
+            mgi_mesh_request r = request_of(s, m, out, x);
             r.mesh = out->longest.mesh;
             r.step.batch = samples_in(x, &out->longest);
             MGI_TRY(plan_shape(ctx, &r, m->recompute < 0, out, &p));
@@ -466,6 +509,8 @@ static mgen_status plan_stage(mgen_context *ctx, const char *recipe, mgi_stage *
             "stages (--gpus)");
     if (!walked)
         MGI_TRY(find_encoders(ctx, s, out));
+    if (!walked)
+        MGI_TRY(find_vision(ctx, s, out));
     if (walked && s->bucket_count)
         take_clip_buckets(s, &all);
     else

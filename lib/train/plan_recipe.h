@@ -25,6 +25,8 @@ typedef struct mgi_stage_plan {
     char why[MGI_STAGE_WHY];
     char text[MGI_ROLES][64]; /* its frozen text encoders */
     bool counted[MGI_ROLES];  /* they run in the step; else it is not known what they are */
+    char vision[64];          /* its image encoder; "": it has none */
+    bool vision_known, vision_counted;
     int gpus;
     int64_t parameters, tokens; /* tokens: of the longest sample */
     mgi_mesh_plan

@@ -41,25 +41,41 @@ static void print_stage(mgi_page *out, const mgi_stage_plan *p)
         short_number(p->samples, samples, sizeof samples), p->days, p->latent_bytes * 1e-9);
 }
 
-/* Frozen text encoders of which the recipe's folder does not tell what they are, each once. */
+typedef struct names {
+    const char *list[16]; /* further ones are left out */
+    int count;
+} names;
+
+static void add_name(names *to, const char *name)
+{
+    int at = 0;
+    while (at < to->count && strcmp(to->list[at], name))
+        at++;
+    if (*name && at == to->count && at < (int)(sizeof to->list / sizeof to->list[0]))
+        to->list[to->count++] = name;
+}
+
+static void print_names(mgi_page *out, const char *what, const names *n)
+{
+    for (int i = 0; i < n->count; i++)
+        mgi_page_print(out, "%s%s", i ? ", " : what, n->list[i]);
+    mgi_page_add(out, n->count ? "\n" : "");
+}
+
+/* Encoders of which the recipe's folder does not tell what they are, each once; and those that learn along with sound. */
 static void print_not_counted(mgi_page *out, const mgi_stage_plan *list, int64_t count)
 {
-    const char *names[16]; /* further ones are left out */
-    int n = 0;
-    for (int64_t i = 0; i < count; i++)
-        for (int k = 0; k < MGI_ROLES; k++) {
-            const mgi_stage_plan *p = &list[i];
-            int at = 0;
-            while (at < n && strcmp(names[at], p->text[k]))
-                at++;
-            if (p->planned && p->text[k][0] && !p->counted[k] && at == n && n < 16)
-                names[n++] = p->text[k];
-        }
-    for (int i = 0; i < n; i++)
-        mgi_page_print(
-            out, "%s%s",
-            i ? ", " : "\nnot counted, as they are not in the recipe's folder: ", names[i]);
-    mgi_page_add(out, n ? "\n" : "");
+    names unknown = {.count = 0}, along = {.count = 0};
+    for (int64_t i = 0; i < count; i++) {
+        const mgi_stage_plan *p = &list[i];
+        for (int k = 0; k < MGI_ROLES && p->planned; k++)
+            if (!p->counted[k])
+                add_name(&unknown, p->text[k]);
+        if (p->planned && !p->vision_counted)
+            add_name(p->vision_known ? &along : &unknown, p->vision);
+    }
+    print_names(out, "\nnot counted, as they are not in the recipe's folder: ", &unknown);
+    print_names(out, "\nnot counted, as they learn along with sound: ", &along);
 }
 
 mgen_status mgi_recipe_plan_table(mgen_context *ctx, const char *recipe, const mgi_gpu *gpu,
@@ -123,6 +139,8 @@ static void put_stage(mgi_json_writer *w, const mgi_stage_plan *p)
         if (p->text[i][0])
             mgi_json_put_bool(w, mgi_role_key[i], p->counted[i]);
     mgi_json_close(w, '}');
+    if (p->vision[0])
+        mgi_json_put_bool(w, "image_encoder", p->vision_counted);
     mgi_json_close(w, '}');
 }
 

@@ -162,11 +162,12 @@ def test_plan_of_a_stage(w):
     expect(run, 0)
     lines = run.stdout.decode().splitlines()
     assert lines[0].startswith(path) and "h100-80gb" in lines[0] and len(lines) == 7, lines
-    assert lines[-1] == "not counted, as they are not in the recipe's folder: t5", lines
+    assert lines[-1] == "not counted, as they are not in the recipe's folder: t5, metaclip_h14", lines
     assert lines[4].split()[:6] == ["sound_finetuned", "12.45", "750", "256", "64", "dp=64,cp=1,tp=1"], lines
     run = w.run("plan", "--recipe", path, "--stage", "sound_finetuned", "--gpus", "8", "--gpu", "h200-141gb", "--json")
     expect(run, 0)
     (s,) = json.loads(run.stdout)["stages"]
+    assert s["text_encoders"] == {"ul2": False} and s["image_encoder"] is False, s
     assert s["gpus"] == 8 and s["samples_per_rank"] * s["passes"] * s["mesh"]["dp"] == 256, s
 
 

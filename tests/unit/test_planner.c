@@ -18,12 +18,11 @@
 #include "kernels/posterior/posterior.h"
 #include "kernels/resize/resize.h"
 #include "kernels/traffic.h"
-#include "rank_threads.h"
 #include "tensor/device.h"
-#include "tiny_networks.h"
 #include "train/plan_text.h"
 
 #include <math.h>
+#include <string.h>
 
 static mgen_context *small_context(void)
 {
@@ -637,146 +636,14 @@ static void test_ranking(void **state)
     mgen_context_destroy(ctx);
 }
 
-/* ---- what is planned, and what is done ---- */
-
-static const mgi_vt_config tiny = {TINY_MESH_VT};
-static const mgi_vt_config seeing = {TINY_MESH_VT, .condition = 2};
-/* DiT's blocks over 8 frames of one patch, which have features; text of one encoder. */
-static const mgi_vt_config sound = {.layers = 2,
-                                    .dim = 32,
-                                    .heads = 4,
-                                    .ff_dim = 24,
-                                    .channels = 3,
-                                    .condition = 3,
-                                    .features = 5,
-                                    .patch_t = 1,
-                                    .patch_h = 1,
-                                    .patch_w = 1,
-                                    .frames_max = 9,
-                                    .rows_max = 1,
-                                    .columns_max = 1,
-                                    .text = {12, 0, 0},
-                                    .time_dim = 16,
-                                    .block = MGI_VT_DIT};
-
-/* A step, on a device that computes or on the meta device, and what the rank sent. */
-typedef struct taken {
-    mgi_plan plan;
-    int64_t sent[MGI_AXES][MGI_COMM_OPS];
-} taken;
-
-/* Frozen text encoders, as wide as the streams of `tiny`: the first divided like the model and held in bf16, the second whole,
- * in f32 with copies. */
-static const mgi_text_config encoders[] = {{.kind = MGI_TEXT_T5_SENTENCEPIECE,
-                                            .t5 = {.vocab = 64,
-                                                   .dim = 12,
-                                                   .layers = 3,
-                                                   .heads = 2,
-                                                   .head_dim = 8,
-                                                   .ff_dim = 20,
-                                                   .buckets = 8,
-                                                   .max_distance = 16,
-                                                   .tokens_max = 3,
-                                                   .eps = 1e-6f}},
-                                           {.kind = MGI_TEXT_CLIP_BPE,
-                                            .clip = {.vocab = 64,
-                                                     .dim = 8,
-                                                     .layers = 1,
-                                                     .heads = 2,
-                                                     .ff_dim = 12,
-                                                     .tokens_max = 9,
-                                                     .eps = 1e-5f}}};
-
-static mgi_mesh_shape shape;
-static const mgi_vt_config *config; /* of what is planned, and done */
-static bool encoded;                /* by these */
-static taken done[RANKS];
-
-static mgen_status take(mgen_context *ctx, mgi_comm *all, taken *out)
-{
-    bool one = config->features > 0;
-    mgi_plan_request r = {.config = *config,
-                          .batch = 2,
-                          .latent_frames = one ? 8 : 4,
-                          .latent_height = one ? 1 : 4,
-                          .latent_width = one ? 1 : 8,
-                          .text_tokens = 8,
-                          .recompute = MGI_RECOMPUTE_SELECTIVE,
-                          .dtype = MGK_BF16};
-    mgi_mesh mesh;
-    for (int i = 0; i < 2 && encoded; i++)
-        r.text[i] = &encoders[i];
-    r.hold[0] = MGI_HOLD_BF16;
-    MGI_TRY(mgi_mesh_create(all, shape, &mesh));
-    mgen_status status =
-        mgi_plan_walk_step(ctx, &r, &(mgi_plan_walk){.mesh = &mesh, .passes = true}, &out->plan);
-    for (int a = 0; a < MGI_AXES; a++)
-        for (int op = 0; op < MGI_COMM_OPS; op++)
-            out->sent[a][op] = mgi_comm_counted(mesh.group[a], (mgi_comm_op)op).sent;
-    mesh.group[MGI_AXIS_WORLD] = NULL; /* the caller's */
-    mgi_mesh_destroy(&mesh);
-    return status;
-}
-
-static void do_rank(rank_state *s)
-{
-    CHECK(mgi_device_create(s->ctx, "ref") == MGEN_OK);
-    s->status = take(s->ctx, s->comm, &done[s->rank]);
-    s->ctx->device_destroy(s->ctx->device);
-    s->ctx->device = NULL;
-}
-
-/* Ranks that are threads and compute, on whatever their memory holds, take the memory, the launches and the bytes that are
- * planned; of a model that sees a condition, of one as the audio model is, and of one beside frozen text encoders, too. */
-static void test_done(void **state)
-{
-    static const mgi_mesh_shape shapes[] = {{4, 1, 1, 4}, {4, 1, 1, 2}, {1, 2, 2, 1},
-                                            {2, 1, 2, 2}, {2, 2, 1, 4}, {1, 2, 2, 2}};
-    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
-    (void)state;
-    static const struct {
-        const mgi_vt_config *config;
-        int shape;
-        bool encoded;
-    } more[] = {{&seeing, 0, false}, {&seeing, 1, false}, {&sound, 0, false}, {&sound, 4, false},
-                {&sound, 5, false},  {&tiny, 1, true},    {&tiny, 4, true},   {&tiny, 2, true}};
-    enum { ALL = SHAPES + sizeof more / sizeof more[0] };
-    for (int i = 0; i < ALL; i++) {
-        world all;
-        shape = shapes[i < SHAPES ? i : more[i - SHAPES].shape];
-        config = i < SHAPES ? &tiny : more[i - SHAPES].config;
-        encoded = i >= SHAPES && more[i - SHAPES].encoded;
-        run_ranks(&all, 4, 60000, do_rank);
-        for (int r = 0; r < 4; r++) {
-            mgen_context *ctx = small_context();
-            mgi_comm *comm;
-            taken planned, *d = &done[r];
-            if (all.ranks[r].status != MGEN_OK)
-                assert_says(&all.ranks[r], "nothing");
-            mgi_device_make_meta(ctx->device);
-            assert_int_equal(mgi_comm_counting_create(ctx, r, 4, &comm), MGEN_OK);
-            assert_int_equal(take(ctx, comm, &planned), MGEN_OK);
-            const mgi_device_counts *a = &planned.plan.end, *b = &d->plan.end;
-            for (int k = 0; k < MGI_MEM_KINDS; k++)
-                if (k != MGI_MEM_WORKSPACE)
-                    assert_int_equal(a->peak[k], b->peak[k]);
-            assert_true(a->flops == b->flops && a->launches == b->launches);
-            assert_memory_equal(planned.sent, d->sent, sizeof planned.sent);
-            mgi_comm_destroy(comm);
-            mgen_context_destroy(ctx);
-        }
-        end_ranks(&all);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_gpu),       cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_traffic),   cmocka_unit_test(test_table_3),
-        cmocka_unit_test(test_order),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_ranking),   cmocka_unit_test(test_done),
-        cmocka_unit_test(test_upsampler), cmocka_unit_test(test_audio)};
+        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_gpu),     cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_traffic), cmocka_unit_test(test_table_3),
+        cmocka_unit_test(test_order),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_ranking), cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_audio)};
     return cmocka_run_group_tests_name("planner", tests, NULL, NULL);
 }

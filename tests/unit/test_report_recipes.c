@@ -519,6 +519,64 @@ static void test_encoders(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* An image encoder that is beside the recipe is counted, too: frozen by how it is held, with its time where photos are seen at each
+ * step; one that learns along by all that learns of it, on every GPU, but for its last layer, on which photos' tokens do not
+ * depend. */
+static void test_image_encoders(void **state)
+{
+    char folder[] = "/tmp/mgi-encoders-XXXXXX", command[1200], path[512];
+    const double layer = 12.0 * 1280.0 * 1280.0,
+                 size = 32.0 * layer + 257.0 * 1280.0 + 588.0 * 1280.0 + 1280.0 * 1024.0;
+    const mgi_recipe_machine m = h100s(0);
+    static const char *const names[] = {"identity", "natural", "tune", "sound_finetuned"};
+    mgi_stage_plan plan;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(command, sizeof command, "mkdir %s/metaclip_h14", folder);
+    assert_int_equal(system(command), 0);
+    put_file(folder, "metaclip_h14/config.json",
+             "{\"model_type\": \"clip_vision_model\", \"hidden_size\": 1280, "
+             "\"intermediate_size\": 5120, \"num_hidden_layers\": 32, \"num_attention_heads\": 16, "
+             "\"image_size\": 224, \"patch_size\": 14, \"projection_dim\": 1024}");
+    for (int i = 0; i < 4; i++) {
+        const char *file = i < 3 ? "personalize" : "audio";
+        const mgi_stage_plan none = plan_of(file, names[i], &m);
+        const double *a = none.longest.memory, *b = plan.longest.memory;
+        path_of(file, path);
+        snprintf(command, sizeof command, "cp %s %s/r.json", path, folder);
+        assert_int_equal(system(command), 0);
+        snprintf(path, sizeof path, "%s/r.json", folder);
+        assert_int_equal(mgi_stage_plan_make(ctx, path, names[i], &m, &plan), MGEN_OK);
+        assert_true(plan.planned && none.planned && none.vision[0] && !none.vision_counted);
+        assert_string_equal(plan.vision, i == 2 ? "personalizer_vision" : "metaclip_h14");
+        assert_true(plan.vision_counted == (i != 2));
+        const double weights = b[MGI_PLAN_WEIGHTS] - a[MGI_PLAN_WEIGHTS],
+                     moments = b[MGI_PLAN_MOMENTS] - a[MGI_PLAN_MOMENTS];
+        if (i == 2) /* an earlier stage's, which is not there */
+            assert_true(weights == 0.0 && plan.step_seconds == none.step_seconds);
+        else if (i == 1)
+            assert_true(fabs(weights / (4.0 * size) - 1.0) < 0.01 &&
+                        fabs(moments / (12.0 * (size - layer)) - 1.0) < 0.01);
+        else
+            assert_true(fabs(weights / (2.0 * size) - 1.0) < 0.01 && moments == 0.0);
+        if (i < 2)
+            assert_true(plan.step_seconds > none.step_seconds && plan.mfu < none.mfu);
+        if (i == 3) /* its features are kept */
+            assert_true(plan.step_seconds == none.step_seconds);
+    }
+    snprintf(command, sizeof command, "sed -i 's/1280/640/' %s/metaclip_h14/config.json", folder);
+    assert_int_equal(system(command), 0);
+    path_of("personalize", path);
+    snprintf(command, sizeof command, "cp %s %s/r.json", path, folder);
+    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof path, "%s/r.json", folder);
+    assert_int_equal(mgi_stage_plan_make(ctx, path, "identity", &m, &plan), MGEN_OK);
+    assert_true(!plan.planned &&
+                strstr(plan.why, "\"metaclip_h14\" is 640 wide, what the model sees 1280"));
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -527,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_names),           cmocka_unit_test(test_sizes_and_plans),
         cmocka_unit_test(test_mean_of_buckets), cmocka_unit_test(test_batches_of_buckets),
         cmocka_unit_test(test_other_machines),  cmocka_unit_test(test_encoders),
+        cmocka_unit_test(test_image_encoders),
     };
     return cmocka_run_group_tests_name("report recipes", tests, make_context, drop_context);
 }
