@@ -471,7 +471,7 @@ static mgen_status add_pairs(mgi_adapter *a)
             mgi_module_unit(m);
         unit = p->unit;
         a->pair[a->pairs++] = (mgi_adapter_pair){p, add_half(m, p, 0, rank, p->dims[1]),
-                                                 add_half(m, p, 1, p->dims[0], rank)};
+                                                 add_half(m, p, 1, p->dims[0], rank), NULL};
     }
     return mgi_module_divide(m);
 }
@@ -502,8 +502,21 @@ mgen_status mgi_adapter_init(mgi_adapter *a, mgi_vt *vt, const mgi_adapter_confi
     return status;
 }
 
+void mgi_adapter_aside(mgi_adapter *a, bool aside)
+{
+    for (int64_t i = 0; i < a->pairs; i++) {
+        mgi_adapter_pair *p = &a->pair[i];
+        if (aside == (p->aside != NULL))
+            continue;
+        mgi_tensor *other = p->of->compute;
+        p->of->compute = p->aside;
+        p->aside = other;
+    }
+}
+
 void mgi_adapter_finish(mgi_adapter *a)
 {
+    mgi_adapter_aside(a, false);
     if (a->module.ctx)
         mgi_free(a->module.ctx, a->pair);
     a->pair = NULL;

@@ -69,6 +69,7 @@ mgen_status mgi_adapters_merge(mgen_context *ctx, const char *dir, const mgi_ada
 
 typedef struct mgi_adapter_pair {
     mgi_param *of, *a, *b;
+    mgi_tensor *aside; /* what products read otherwise; NULL: they do */
 } mgi_adapter_pair;
 
 typedef struct mgi_adapter {
@@ -93,6 +94,9 @@ mgen_status mgi_adapter_init(mgi_adapter *a, mgi_vt *vt, const mgi_adapter_confi
 void mgi_adapter_finish(mgi_adapter *a);
 /* What products read becomes W + alpha / rank B A. */
 void mgi_adapter_apply(const mgi_adapter *a, mgi_run *run);
+/* From here to the call with false products read the weights as they were: without the adapter, if there is one. Outside of what is
+ * recorded. */
+void mgi_adapter_aside(mgi_adapter *a, bool aside);
 /* As a step begins, or nothing of an adapter that is not there: the same, with matrices' gradients of 0. Backward passes add to
  * those of A and B. */
 void mgi_adapter_begin(const mgi_adapter *a, mgi_run *run);

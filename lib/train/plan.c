@@ -13,7 +13,7 @@
 typedef struct step {
     mgi_text_encoder text[MGI_ROLES]; /* that are frozen, and known */
     mgi_clip_vision vision;           /* that is known */
-    mgi_vt before, vt;                /* before: where preferences are learnt */
+    mgi_vt before, vt;                /* before: where a model learns preferences */
     mgi_adapter adapter;              /* or nothing */
     mgi_module *module[2];            /* that learn */
     int modules;
@@ -128,7 +128,7 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
     }
     if (r->vision)
         MGI_TRY(make_vision(s, ctx, r));
-    if (r->prefer) {
+    if (r->prefer && !r->adapter) {
         MGI_TRY(mgi_vt_init_mesh(&s->before, ctx, &r->config, w->mesh));
         s->before.cp = r->cp;
         MGI_TRY(mgi_module_compute(&s->before.module, r->dtype));
@@ -199,7 +199,9 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     out->start_forward = run->dev->counts.flops;
     if (r->prefer) {
         run->record = false;
-        v = mgi_vt_forward(run, &s->before, x, t, &text);
+        mgi_adapter_aside(&s->adapter, true);
+        v = mgi_vt_forward(run, r->adapter ? &s->vt : &s->before, x, t, &text);
+        mgi_adapter_aside(&s->adapter, false);
         run->record = true;
         out->start_forward = run->dev->counts.flops;
     }

@@ -24,7 +24,7 @@ typedef struct mgi_plan_request {
     int32_t dtype;     /* of products and activations */
     int64_t adapter;   /* rank of an adapter that learns in the model's place; 0: none */
     bool
-        prefer; /* it learns preferences: the model as it was is there, too, and predicts beside it */
+        prefer; /* it learns preferences: the model as it was predicts beside it, and is there, too, unless an adapter learns */
 } mgi_plan_request;
 
 typedef struct mgi_plan {

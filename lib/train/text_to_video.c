@@ -112,6 +112,13 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
     return status;
 }
 
+/* The model that preferences lead away from: a model's own copy, or an adapter's model without it, until that is back. */
+static const mgi_vt *as_it_was(struct mgi_stage_run *r)
+{
+    mgi_adapter_aside(&r->adapter, true);
+    return mgi_trains_adapter(r) ? &r->video : &r->before;
+}
+
 /* Of all that films are made by: what the model starts from, what it becomes by its configuration and the seed, the text
  * encoders and the autoencoder. */
 static mgen_status hash_made_by(const struct mgi_stage_run *r, uint64_t *out)
@@ -122,7 +129,7 @@ static mgen_status hash_made_by(const struct mgi_stage_run *r, uint64_t *out)
     size_t size;
     mgi_json_writer_init(&w, r->ctx, 0);
     mgi_json_open(&w, NULL, '{');
-    mgi_vt_config_write(&w, &r->before.config);
+    mgi_vt_config_write(&w, &r->video.config);
     mgi_json_close(&w, '}');
     mgen_status status = mgi_json_text(&w, &text, &size);
     if (status == MGEN_OK)
@@ -142,19 +149,22 @@ static mgen_status make_preferred(struct mgi_stage_run *r, const mgi_stage_param
     mgi_stage_ranks(&ranks, params->mesh, params->comm);
     MGI_TRY(mgi_comm_together_in(r->ctx, ranks.world, hash_made_by(r, &made_by), NULL));
     mgi_networks n = mgi_video_networks(r);
-    n.video = &r->before;
+    n.video = as_it_was(r);
     n.clip =
         (mgi_clip_shape){b->bucket.width, b->bucket.height, b->bucket.frames, mgi_bucket_fps(b)};
-    return mgi_prefer_make(r->ctx,
-                           &(mgi_prefer_request){.networks = &n,
-                                                 .recipe = &r->stage.prefer,
-                                                 .captions = b->dataset,
-                                                 .first = b->first + (uint64_t)b->clips,
-                                                 .seed = r->seed,
-                                                 .made_by = made_by,
-                                                 .cache_dir = params->cache_dir,
-                                                 .ranks = ranks.world},
-                           &r->preferred);
+    mgen_status status =
+        mgi_prefer_make(r->ctx,
+                        &(mgi_prefer_request){.networks = &n,
+                                              .recipe = &r->stage.prefer,
+                                              .captions = b->dataset,
+                                              .first = b->first + (uint64_t)b->clips,
+                                              .seed = r->seed,
+                                              .made_by = made_by,
+                                              .cache_dir = params->cache_dir,
+                                              .ranks = ranks.world},
+                        &r->preferred);
+    mgi_adapter_aside(&r->adapter, false);
+    return status;
 }
 
 /* Films that are divided have been looked at. */
@@ -383,13 +393,14 @@ static T *predicted(mgi_run *run, const mgi_vt *vt, const inputs *b, T *xt, cons
 }
 
 /* Instead of v, where there are preferences. */
-static T *preferred_target(mgi_run *run, const struct mgi_stage_run *r, const inputs *b, T *xt,
+static T *preferred_target(mgi_run *run, struct mgi_stage_run *r, const inputs *b, T *xt,
                            const mgi_vt_text *text, T *v)
 {
     T *target, *unused;
     const bool record = run->record;
     run->record = false;
-    T *before = predicted(run, &r->before, b, xt, text);
+    T *before = predicted(run, as_it_was(r), b, xt, text);
+    mgi_adapter_aside(&r->adapter, false);
     mgi_flow_path(run, v, before, b->preferences, 0.0f, &target, &unused);
     run->record = record;
     return target;

@@ -499,7 +499,7 @@ static mgen_status make_fsdp(struct mgi_stage_run *r)
     for (int i = 0; i < MGI_ROLES; i++)
         if (has_text(r, i))
             all[count++] = mgi_text_module(&r->text[i]);
-    if (r->stage.prefer.on)
+    if (r->stage.prefer.on && !mgi_trains_adapter(r))
         all[count++] = &r->before.module;
     all[count++] = &r->video.module;
     return mgi_fsdp_create(r->ctx, r->mesh, all, count, &r->fsdp);
@@ -552,10 +552,10 @@ mgen_status mgi_video_open_taes(struct mgi_stage_run *r)
                                    : MGEN_OK;
 }
 
-/* What preferences lead away from. */
+/* What preferences lead away from; where an adapter learns, that is its model. */
 static mgen_status open_before(struct mgi_stage_run *r)
 {
-    if (!r->stage.prefer.on)
+    if (!r->stage.prefer.on || mgi_trains_adapter(r))
         return MGEN_OK;
     MGI_TRY(mgi_vt_init_mesh(&r->before, r->ctx, &r->stage.video, r->mesh));
     MGI_TRY(mgi_vt_random(&r->before, r->seed)); /* what of it may begin anew begins alike */

@@ -40,8 +40,7 @@ struct mgi_stage_run {
     mgi_text_encoder text[MGI_ROLES];
     mgi_clip_vision vision; /* of a personalizer's stage */
     mgi_vt video;
-    mgi_vt
-        before; /* where preferences are learnt: the model that the stage starts from, as it was */
+    mgi_vt before; /* where a model learns preferences: what the stage starts from, as it was */
     mgi_adapter adapter;                 /* that learns in the video model's place, or nothing */
     mgi_adapter_config base;             /* of it: what it starts from */
     mgi_module *trained[MGI_DP_MODULES]; /* of text, vision and video */

@@ -64,6 +64,14 @@ def test_made(w):
     kept = [name for name in os.listdir(w.path("cache")) if name.startswith("preferred-")]
     assert len(kept) == 3, kept  # films of each mesh
     assert train(w) == one
+    with open(w.path("recipe.json"), encoding="utf-8") as f:
+        recipe = json.load(f)
+    with open(w.path("recipe.json"), "w", encoding="utf-8") as f:
+        json.dump({**recipe, "stages": [{**recipe["stages"][0], "adapter": {"rank": 2}, "save_as": "a"}]}, f)
+    os.environ["MOVIEGEN_CACHE"] = w.path("other")  # films by the model that the adapter changes, of which there is one
+    assert train(w)[0][0] == one[0][0]
+    with open(w.path("recipe.json"), "w", encoding="utf-8") as f:
+        json.dump(recipe, f)
     train(w, "--mesh", "dp=2,shard=2", refused=("that is not sharded", "folder of films with scores"))
 
 

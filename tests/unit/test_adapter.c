@@ -569,6 +569,8 @@ static void test_resumes(void **state)
 }
 
 enum { FILMS = 4 };
+static const mgi_prefer_recipe preferences = {
+    .on = true, .strength = 1.0, .prompts = 2, .films = 2, .steps = 2, .guidance_to = 1.0};
 
 /* A folder of them, with captions and scores. */
 static mgi_dataset *put_films(const char *name)
@@ -586,18 +588,31 @@ static mgi_dataset *put_films(const char *name)
     return ds;
 }
 
-/* A stage with preferences has an adapter as any other: what it leads away from is the model without. */
+/* A stage with preferences has an adapter as any other: what it leads away from is the model without, which is there once. */
 static void test_prefers(void **state)
 {
+    const uint64_t *now = ctx->device->counts.now;
     struct mgi_stage_run *run, *all;
+    uint64_t had[2];
     mgi_dataset *ds = put_films("scored");
     (void)state;
     mgi_stage stage = adapter_stage(3, 8), whole;
-    stage.prefer = (mgi_prefer_recipe){
-        .on = true, .strength = 1.0, .prompts = 2, .films = 2, .steps = 2, .guidance_to = 1.0};
+    stage.prefer = preferences;
     stage.clips = FILMS;
     whole = stage;
     whole.adapter.rank = 0;
+    for (int32_t dtype = MGK_F32; dtype <= MGK_BF16; dtype++)
+        for (int prefers = 0; prefers < 2; prefers++) {
+            mgi_stage s = stage;
+            s.dtype = dtype;
+            s.prefer.on = prefers;
+            OK(create_on(&s, ds, &run));
+            assert_true(!prefers ||
+                        (now[MGI_MEM_PARAMETER] == had[0] && now[MGI_MEM_COMPUTE] == had[1]));
+            had[0] = now[MGI_MEM_PARAMETER];
+            had[1] = now[MGI_MEM_COMPUTE];
+            end(run);
+        }
     OK(create_on(&stage, ds, &run));
     OK(create_on(&whole, ds, &all));
     const double first = step_of(&stage, run, 0);
@@ -611,7 +626,33 @@ static void test_prefers(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
-/* Losses of steps by a GPU, captured and not, beside the CPU's. */
+/* Of films without their captions, which are nobody's preference, the aim is what the model predicted before, however far the adapter is from it. */
+static void test_model_before(void **state)
+{
+    struct mgi_stage_run *run;
+    mgi_dataset *ds = put_films("told_not");
+    (void)state;
+    for (int32_t dtype = MGK_F32; dtype <= MGK_BF16; dtype++) {
+        mgi_stage stage = adapter_stage(3, 8);
+        stage.dtype = dtype;
+        stage.drop = 1.0;
+        stage.prefer = preferences;
+        stage.clips = FILMS;
+        OK(create_on(&stage, ds, &run));
+        assert_true(step_of(&stage, run, 0) == 0.0);
+        for (int64_t i = 0; i < run->adapter.pairs; i++) {
+            const mgi_tensor *b = run->adapter.pair[i].b->value;
+            for (int64_t k = 0; k < b->count; k++)
+                mgi_f32(b)[k] = 0.1f * (float)(k % 5 - 2);
+        }
+        assert_true(step_of(&stage, run, 1) > 1e-4);
+        end(run);
+    }
+    mgi_dataset_release(ds);
+    assert_int_equal(remove_all(films), 0);
+}
+
+/* Losses of steps by a GPU, captured and not, beside the CPU's; with preferences, too. */
 static void test_gpu(void **state)
 {
     enum { STEPS = 4 };
@@ -624,8 +665,11 @@ static void test_gpu(void **state)
     mgi_dataset *ds = put_films("shown");
     assert_int_equal(mgi_context_init(&gpu, &params), MGEN_OK);
     assert_int_equal(mgi_device_open(gpu, "cuda:0", NULL, 0), MGEN_OK);
-    for (int narrow = 0; narrow < 2; narrow++) {
+    for (int way = 0; way < 4; way++) {
+        const bool narrow = way % 2;
         mgi_stage stage = adapter_stage(STEPS, 2);
+        if (way / 2)
+            stage.prefer = preferences;
         stage.clips = FILMS;
         stage.validate_every = 3; /* the average's weights give way to the others */
         stage.dtype = narrow ? MGK_BF16 : MGK_F32;
@@ -652,10 +696,10 @@ static void test_gpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_begins),  cmocka_unit_test(test_leaves_out),
-        cmocka_unit_test(test_states),  cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_learns),  cmocka_unit_test(test_averages),
-        cmocka_unit_test(test_resumes), cmocka_unit_test(test_prefers),
-        cmocka_unit_test(test_gpu)};
+        cmocka_unit_test(test_begins),       cmocka_unit_test(test_leaves_out),
+        cmocka_unit_test(test_states),       cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_learns),       cmocka_unit_test(test_averages),
+        cmocka_unit_test(test_resumes),      cmocka_unit_test(test_prefers),
+        cmocka_unit_test(test_model_before), cmocka_unit_test(test_gpu)};
     return cmocka_run_group_tests_name("adapter", tests, make_base, free_context_and_folder);
 }
