@@ -3,6 +3,7 @@
 #ifndef MGI_API_ARGS_H
 #define MGI_API_ARGS_H
 
+#include "core/quiet.h"
 #include "core/report.h"
 #include "dist/mesh.h"
 #include "media/pixels.h"

@@ -65,10 +65,12 @@ mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, 
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
     mgi_film_info film;
     uint8_t *pixels;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, path, "the input path", MGI_PATH_MAX));
-    MGI_TRY(mgi_film_read(ctx, path, first, count, &pixels, &film));
+    mgi_quiet_begin(ctx, &before);
+    MGI_TRY(mgi_quiet_told(ctx, &before, mgi_film_read(ctx, path, first, count, &pixels, &film)));
     info.width = (uint32_t)film.width;
     info.height = (uint32_t)film.height;
     info.frames = (uint32_t)film.frames;
@@ -105,6 +107,7 @@ uint8_t *mgen_clip_pixels(mgen_clip *clip)
 
 mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path)
 {
+    mgi_message before;
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
@@ -113,5 +116,6 @@ mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char
     MGI_TRY(mgi_check_text(ctx, path, "the output path", MGI_PATH_MAX));
     mgi_frames f = {clip->pixels,      clip->info.width,   clip->info.height,
                     clip->info.frames, clip->info.fps_num, clip->info.fps_den};
-    return mgi_frames_write(ctx, path, &f);
+    mgi_quiet_begin(ctx, &before);
+    return mgi_quiet_told(ctx, &before, mgi_frames_write(ctx, path, &f));
 }

@@ -58,6 +58,7 @@ mgen_status mgen_curate(mgen_context *ctx, const mgen_curate_params *params, mge
     char path[MGI_PATH_MAX + 1];
     mgen_curate_params p;
     mgi_curate_funnel funnel;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "curate params"));
@@ -65,8 +66,10 @@ mgen_status mgen_curate(mgen_context *ctx, const mgen_curate_params *params, mge
     if (!p.out)
         MGI_TRY(mgi_path_join(ctx, p.dir, MGI_CLIP_LIST, path, sizeof path));
     MGI_TRY(mgi_report_create(ctx, out));
+    mgi_quiet_begin(ctx, &before);
     mgen_status status =
         mgi_curate_folder(ctx, p.dir, p.rules, p.out ? p.out : path, forward_progress, &p, &funnel);
+    status = mgi_quiet_told(ctx, &before, status);
     if (status == MGEN_OK) {
         report_funnel(*out, &funnel);
     } else {

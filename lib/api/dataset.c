@@ -27,12 +27,14 @@ mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dat
                               mgen_dataset **out)
 {
     mgen_dataset_params p;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_dataset_params, fps), params,
                           "dataset params"));
-    return mgi_dataset_folder(ctx, dir, &p, out);
+    mgi_quiet_begin(ctx, &before);
+    return mgi_quiet_told(ctx, &before, mgi_dataset_folder(ctx, dir, &p, out));
 }
 
 mgen_dataset *mgen_dataset_retain(mgen_dataset *dataset)
@@ -54,13 +56,16 @@ mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t
                               char *caption, uint64_t caption_size, mgen_clip **out)
 {
     char text[MGI_CAPTION_SIZE];
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     if (!dataset || (caption && !caption_size))
         return mgi_fail(ctx, MGEN_E_INVALID, "the dataset is NULL, or caption_size is 0");
     MGI_TRY(mgi_clip_make(ctx, dataset->width, dataset->height, dataset->frames,
                           (uint32_t)dataset->fps, 1, out));
-    mgen_status status = mgi_dataset_sample(ctx, dataset, index, (*out)->pixels, text);
+    mgi_quiet_begin(ctx, &before);
+    mgen_status status =
+        mgi_quiet_told(ctx, &before, mgi_dataset_sample(ctx, dataset, index, (*out)->pixels, text));
     if (status != MGEN_OK) {
         mgen_clip_destroy(*out);
         *out = NULL;

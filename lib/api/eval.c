@@ -216,6 +216,7 @@ mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
     mgen_eval_params p;
     mgen_pipeline pipe;
     mgen_report *report;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "eval params"));
@@ -223,7 +224,8 @@ mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
     MGI_TRY(mgi_report_create(ctx, &report));
     mgen_status status = mgi_pipeline_in(ctx, pipeline, &pipe);
     if (status == MGEN_OK) {
-        status = run_protocol(ctx, &pipe, &p, report);
+        mgi_quiet_begin(ctx, &before);
+        status = mgi_quiet_told(ctx, &before, run_protocol(ctx, &pipe, &p, report));
         mgen_pipeline_close(&pipe);
     }
     if (status != MGEN_OK)

@@ -2,7 +2,6 @@
  * The pipeline: a struct of handles. */
 #include "api/args.h"
 
-#include "core/quiet.h"
 #include "kernels/mgk.h"
 #include "task/ranks.h"
 #include "train/average.h"
@@ -535,6 +534,7 @@ mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, co
                                   uint32_t count, const char *out)
 {
     double shares[MGI_AVERAGE_MAX];
+    mgi_message before;
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
@@ -549,11 +549,13 @@ mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, co
             return mgi_fail(ctx, MGEN_E_INVALID, "weight %u is %g; it must be 1e-6 to 1e6", i,
                             shares[i]);
     }
-    return mgi_average_folders(ctx, dirs, shares, count, out);
+    mgi_quiet_begin(ctx, &before);
+    return mgi_quiet_told(ctx, &before, mgi_average_folders(ctx, dirs, shares, count, out));
 }
 
 mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, uint32_t precision)
 {
+    mgi_message before;
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
@@ -563,5 +565,8 @@ mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, uint32_t p
                         "MGEN_PRECISION_FP8 (%d)",
                         precision, MGEN_PRECISION_BF16, MGEN_PRECISION_FP8);
     MGI_TRY(mgi_check_text(ctx, dir, "a model folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
-    return mgi_convert_folder(ctx, dir, precision == MGEN_PRECISION_FP8 ? MGI_ST_F8 : MGI_ST_BF16);
+    mgi_quiet_begin(ctx, &before);
+    return mgi_quiet_told(
+        ctx, &before,
+        mgi_convert_folder(ctx, dir, precision == MGEN_PRECISION_FP8 ? MGI_ST_F8 : MGI_ST_BF16));
 }

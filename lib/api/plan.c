@@ -294,13 +294,16 @@ mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params
 {
     mgen_plan_params p;
     mgen_report *report;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(
         mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_plan_params, gpus), params, "plan params"));
     MGI_TRY(mgi_report_create(ctx, &report));
+    mgi_quiet_begin(ctx, &before);
     mgen_status status =
         stage_of(p.preset) ? plan_recipe(ctx, &p, report) : plan_preset(ctx, &p, report);
+    status = mgi_quiet_told(ctx, &before, status);
     if (status != MGEN_OK) {
         mgen_report_destroy(report);
         return status;

@@ -44,6 +44,7 @@ mgen_status mgen_sound_read(mgen_context *ctx, const char *path, uint32_t rate, 
                             mgen_sound **out)
 {
     mgi_track track;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, path, "the input path", MGI_PATH_MAX));
@@ -52,7 +53,8 @@ mgen_status mgen_sound_read(mgen_context *ctx, const char *path, uint32_t rate, 
                         "%u samples a second of %u channels; there are up to %d of up to %d, 0 = "
                         "as it is",
                         rate, channels, MGI_TRACK_RATE_MAX, MGI_TRACK_CHANNELS_MAX);
-    MGI_TRY(mgi_track_read(ctx, path, &track));
+    mgi_quiet_begin(ctx, &before);
+    MGI_TRY(mgi_quiet_told(ctx, &before, mgi_track_read(ctx, path, &track)));
     mgen_status status = mgi_track_convert(ctx, &track, rate, channels);
     if (status == MGEN_OK)
         return make(ctx, &track, out);
@@ -87,18 +89,21 @@ float *mgen_sound_samples(mgen_sound *sound)
 
 mgen_status mgen_sound_write(mgen_context *ctx, const mgen_sound *sound, const char *path)
 {
+    mgi_message before;
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
     if (!sound)
         return mgi_fail(ctx, MGEN_E_INVALID, "sound is NULL");
     MGI_TRY(mgi_check_text(ctx, path, "the output path", MGI_PATH_MAX));
-    return mgi_track_write(ctx, path, &sound->track);
+    mgi_quiet_begin(ctx, &before);
+    return mgi_quiet_told(ctx, &before, mgi_track_write(ctx, path, &sound->track));
 }
 
 mgen_status mgen_movie_write(mgen_context *ctx, const mgen_clip *clip, const mgen_sound *sound,
                              const char *path)
 {
+    mgi_message before;
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
@@ -107,5 +112,6 @@ mgen_status mgen_movie_write(mgen_context *ctx, const mgen_clip *clip, const mge
     MGI_TRY(mgi_check_text(ctx, path, "the output path", MGI_PATH_MAX));
     const mgi_frames frames = {clip->pixels,      clip->info.width,   clip->info.height,
                                clip->info.frames, clip->info.fps_num, clip->info.fps_den};
-    return mgi_movie_write(ctx, path, &frames, &sound->track);
+    mgi_quiet_begin(ctx, &before);
+    return mgi_quiet_told(ctx, &before, mgi_movie_write(ctx, path, &frames, &sound->track));
 }

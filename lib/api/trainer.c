@@ -144,15 +144,17 @@ mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *pa
     mgen_trainer_params p;
     mgi_stage stage;
     mgen_trainer *t = NULL;
+    mgi_message before;
     MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "trainer params"));
     MGI_TRY(mgi_mesh_in(ctx, p.mesh));
     p.mesh = mgen_mesh_size(p.mesh) > 1 ? p.mesh : NULL;
+    mgi_quiet_begin(ctx, &before);
     mgen_status status = mgi_mesh_together(p.mesh, read_stage(ctx, &p, &stage, &t));
     if (status != MGEN_OK) {
         mgi_free(ctx, t);
-        return status;
+        return mgi_quiet_told(ctx, &before, status);
     }
     t->ctx = ctx;
     t->mesh = p.mesh;
@@ -167,7 +169,7 @@ mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *pa
         mgi_free(ctx, t);
     else
         *out = t;
-    return status;
+    return mgi_quiet_told(ctx, &before, status);
 }
 
 uint64_t mgen_trainer_steps(const mgen_trainer *trainer)
@@ -207,6 +209,7 @@ static mgen_status take_step(mgen_trainer *t, int64_t step, mgen_report *report)
 mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report)
 {
     mgen_report *r = NULL;
+    mgi_message before;
     if (report)
         *report = NULL;
     if (!trainer)
@@ -220,7 +223,8 @@ mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report)
     mgen_status status = report || trainer->mesh ? mgi_report_create(ctx, &r) : MGEN_OK;
     if (status != MGEN_OK)
         return mgi_mesh_end(trainer->mesh, status);
-    status = take_step(trainer, (int64_t)next, r);
+    mgi_quiet_begin(ctx, &before);
+    status = mgi_quiet_told(ctx, &before, take_step(trainer, (int64_t)next, r));
     if (status == MGEN_OK)
         atomic_store(&trainer->next, next + 1);
     if (status == MGEN_OK && report)
@@ -274,23 +278,29 @@ void mgen_trainer_stop(mgen_trainer *trainer)
 
 mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path)
 {
+    mgi_message before;
     if (!trainer)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(trainer->ctx));
     mgen_status status = mgi_check_text(trainer->ctx, path, "the checkpoint's path", MGI_PATH_MAX);
     MGI_TRY(mgi_mesh_together(trainer->mesh, status));
-    return mgi_checkpoint_save(trainer->ctx, trainer->kind, trainer->run, path);
+    mgi_quiet_begin(trainer->ctx, &before);
+    status = mgi_checkpoint_save(trainer->ctx, trainer->kind, trainer->run, path);
+    return mgi_quiet_told(trainer->ctx, &before, status);
 }
 
 mgen_status mgen_trainer_save(mgen_trainer *trainer)
 {
+    mgi_message before;
     if (!trainer)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(trainer->ctx));
     mgi_stage_state state;
     trainer->kind->state(trainer->run, &state);
     bool writes = state.world || mgen_mesh_rank(trainer->mesh) == 0; /* of averages, one does */
-    return mgi_mesh_together(trainer->mesh, writes ? trainer->kind->save(trainer->run) : MGEN_OK);
+    mgi_quiet_begin(trainer->ctx, &before);
+    mgen_status status = writes ? trainer->kind->save(trainer->run) : MGEN_OK;
+    return mgi_quiet_told(trainer->ctx, &before, mgi_mesh_together(trainer->mesh, status));
 }
 
 void mgen_trainer_destroy(mgen_trainer *trainer)

@@ -23,5 +23,13 @@ void mgi_message_set(mgen_context *ctx, const mgi_message *message);
  * another way, and the last error is what it was; else what failed last is logged. They nest. */
 void mgi_quiet_begin(mgen_context *ctx, mgi_message *before);
 void mgi_quiet_end(mgen_context *ctx, const mgi_message *before, bool good);
+/* At the end of a call that was quiet from its beginning: what failed is one line of the log, with all that was said of it on the way
+ * (mgi_fail_context). Not while a job runs on the context, whose failures would be kept back. */
+static inline mgen_status mgi_quiet_told(mgen_context *ctx, const mgi_message *before,
+                                         mgen_status status)
+{
+    mgi_quiet_end(ctx, before, status == MGEN_OK);
+    return status;
+}
 
 #endif

@@ -204,8 +204,7 @@ static mgen_status tell(folder *d, place *p, int64_t item)
 {
     const char *why = mgen_last_error(p->ctx);
     for (int i = 0; i < p->lines; i++)
-        if (p->status == MGEN_OK || strcmp(p->line[i].text, why) != 0)
-            mgi_log(d->ctx, p->line[i].level, "%s", p->line[i].text);
+        mgi_log(d->ctx, p->line[i].level, "%s", p->line[i].text);
     if (p->status != MGEN_OK)
         return mgi_fail_from(d->ctx, p->status, p->ctx);
     const bool before = d->seen[item];
@@ -249,6 +248,7 @@ static mgen_status make_places(folder *d, int64_t count)
         MGI_TRY(mgi_context_private(d->ctx, &p->ctx));
         p->ctx->log = keep_line;
         p->ctx->log_user = p;
+        atomic_fetch_add(&p->ctx->quiet, 1); /* what fails is told of the film, or by the call */
         if (d->ctx->plugin_dir)
             MGI_TRY(mgi_strdup(d->ctx, d->ctx->plugin_dir, &p->ctx->plugin_dir));
     }
