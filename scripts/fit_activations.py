@@ -12,6 +12,7 @@ function at the Chebyshev points of their piece; those of t at 0 have no constan
 SiLU once more, of degree 4, for sums of what comes from bf16.
 """
 import math
+import struct
 import sys
 
 PIECES = 32
@@ -49,6 +50,12 @@ FORMS = {
 }
 
 SUMS_DEGREE, SUMS_WIDTH = 4, 0.5
+
+
+def lowered_power(i):
+    """2^(i / 32) as a float of whose bits i << 18 is taken: i + 32 n, shifted by 18, makes 2^(n + i / 32) of it."""
+    bits, = struct.unpack('<I', struct.pack('<f', 2 ** (i / 32)))
+    return struct.unpack('<f', struct.pack('<I', bits - (i << 18)))[0]
 
 
 def interpolate(f, points):
@@ -150,9 +157,9 @@ def main():
               '#ifndef MGK_COMMON_ACTIVATION_TABLES_H\n#define MGK_COMMON_ACTIVATION_TABLES_H\n')
         for name, (_, width) in FORMS.items():
             print(f'#define MGK_{name.upper()}_WIDTH {width:g}f')
-        print('\n/* 2^(i / 32) */')
+        print('\n/* 2^(i / 32), less i << 18 of its bits. */')
         print('static const float mgk_powers[32] = {')
-        show_row([2 ** (i / 32) for i in range(32)], '    ', '};\n')
+        show_row([lowered_power(i) for i in range(32)], '    ', '};\n')
     for name, ((t, s), width) in FORMS.items():
         for kind, f in (('', t), ('_slope', s)):
             for suffix, degree, local in (('_brief', 2, False), ('', 4, True)):

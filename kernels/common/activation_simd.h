@@ -75,28 +75,38 @@ MGK_INLINE vf v_from_slope(vf x, vf s)
                                   (__m512)v_set(1), (__m512)s);
 }
 
-/* sigmoid(x) for |x| <= 87: 1 / (1 + 2^-z), 2^-z from 2^(i / 32), i = 0..31, and a parabola. */
-MGK_INLINE vf v_sigmoid_bounded(vf x)
+/* x / d, d finite and 1 or more. A Zen 4 divides 16 floats in ten cycles, beside products; elsewhere a reciprocal and Newton's
+ * step, which are off by a rounding more, take fewer. */
+MGK_INLINE vf v_quotient(vf x, vf d)
 {
-    const float magic = 393216.0f; /* 1.5 * 2^18: adding it rounds to 32nds */
-    vf z = x * -1.44269504f, shifted = z + magic, n = shifted - magic, f = z - n;
-    vf e = v_piece(mgk_powers, shifted);
-    e = v_fma(e * f, v_fma(f, v_set(0.240226507f), v_set(0.693147181f)), e);
-    vf d = 1.0f + v_scale_by(e, n), r = (vf)_mm512_rcp14_ps((__m512)d);
-    return v_fma(r, v_fma(-d, r, v_set(1)), r); /* Newton's step */
+    if (v_amd())
+        return x / d;
+    vf r = (vf)_mm512_rcp14_ps((__m512)d);
+    return x * v_fma(r, v_fma(-d, r, v_set(1)), r);
 }
 
-/* x sigmoid(c x); past 87 below 0 it stays what it is there. */
+/* 1 + exp(-x) for x from -87 to 40, from where on it is 1, and parts of it would be subnormal: 2^z from 2^(i / 32), i = 0..31,
+ * and a parabola. The whole part of the exponent is added to the bits of the former, from which the table has taken what i
+ * adds there. */
+MGK_INLINE vf v_one_and_exp(vf x)
+{
+    const float magic = 393216.0f; /* 1.5 * 2^18: adding it rounds to 32nds */
+    vf z = x * -1.44269504f, shifted = z + magic, f = z - (shifted - magic);
+    vf e = (vf)((vu)v_piece(mgk_powers, shifted) + ((vu)shifted << 18));
+    return 1.0f + v_fma(e * f, v_fma(f, v_set(0.240226507f), v_set(0.693147181f)), e);
+}
+
+/* x sigmoid(c x); below -87 / c it stays what it is there. */
 MGK_INLINE vf v_sigmoid_form(vf x, float c)
 {
     x = v_max(v_set(-87.0f / c), x);
-    return x * v_sigmoid_bounded(v_min(v_set(87.0f), c * x));
+    return v_quotient(x, v_one_and_exp(v_min(v_set(40.0f), c * x)));
 }
 
 MGK_INLINE vf v_sigmoid_form_grad(vf x, float c, vf *y)
 {
     x = v_max(v_set(-87.0f / c), x);
-    vf s = v_sigmoid_bounded(v_min(v_set(87.0f), c * x));
+    vf s = v_quotient(v_set(1), v_one_and_exp(v_min(v_set(40.0f), c * x)));
     *y = x * s;
     return v_fma(c * *y, 1.0f - s, s);
 }

@@ -599,15 +599,30 @@ MGK_INLINE void v_prefetch_two(v_real b, int64_t at, bool near)
     }
 }
 
+MGK_INLINE bool v_amd(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
 /* AMD's Zen 5 or a later one, by an instruction that no other of AMD's has. There loops out of cache are fastest, by up to
  * a half, where what they read is fetched into the first-level cache, about 4 KB ahead. */
 MGK_INLINE bool v_zen5(void)
 {
 #if defined(__x86_64__)
-    return __builtin_cpu_is("amd") && __builtin_cpu_supports("avx512vp2intersect");
+    return v_amd() && __builtin_cpu_supports("avx512vp2intersect");
 #else
     return false;
 #endif
+}
+
+/* AMD's Zen 4, or one before it. */
+MGK_INLINE bool v_zen4(void)
+{
+    return v_amd() && !v_zen5();
 }
 
 /* How many elements ahead a loop that writes past the caches fetches what it reads, to the second-level cache; 0: the

@@ -33,6 +33,6 @@ MGK_DECLARE(group_norm_apply);
 MGK_DECLARE(group_norm_grad_stats);
 MGK_DECLARE(group_norm_grad_apply);
 
-enum { MGK_GROUP_NORM_COLUMNS = 8 }; /* of the workspace, a sample */
+enum { MGK_GROUP_NORM_COLUMNS = 7 }; /* of the workspace, a sample */
 
 #endif

@@ -11,17 +11,17 @@
 #include "kernels/group_norm/group_norm.h"
 #include "kernels/group_norm/silu_slope_simd.h"
 
-/* The columns of a sample, each of whole cache lines. For bf16 what is linear in x is put together: x TIMES + PLUS goes
- * through the activation, and dx = p TIMES - MEAN_P - x MEAN_PH. Where a mean is far from 0 that loses no more than x has
- * lost before. */
-enum { MEAN, RSTD, WEIGHT, BIAS, MEAN_P, MEAN_PH, TIMES, PLUS };
+/* The columns of a sample, each of whole cache lines: d TIMES + BIAS, d = x - MEAN, goes through the activation, and dx = p
+ * TIMES - MEAN_P - d MEAN_PH. For bf16 all that is linear in x is put together, x TIMES + PLUS, and MEAN_P is with x in the place
+ * of d. Where a mean is far from 0 that loses no more than x has lost before. */
+enum { MEAN, RSTD, BIAS, MEAN_P, MEAN_PH, TIMES, PLUS };
 enum {
     COLUMNS_A_TASK = 256,
     TILE = MGK_WIDTH == 16 ? 4 : 1, /* pairs of vectors whose sums fit into registers */
-    STRIP = 8192,    /* elements whose sums do not go to memory in between, or more */
-    STRIP_LEAST = 4, /* rows */
-    NEAR_BYTES =
-        4096 /* how far ahead sums fetch what they read, out of cache on a Zen 5: measured */
+    STRIP = 8192,      /* elements whose sums do not go to memory in between, or more */
+    STRIP_LEAST = 4,   /* rows */
+    NEAR_BYTES = 4096, /* how far ahead sums fetch, out of cache on a Zen 5: measured */
+    FAR = 4096         /* elements, of all but plain sums on a Zen 4, into the second-level cache */
 };
 
 typedef struct job {
@@ -80,18 +80,37 @@ static int64_t strip_rows(const job *j)
     return c > 2 * MGK_WIDTH * TILE && large ? 1 : mgk_max(STRIP_LEAST, STRIP / c);
 }
 
-/* How many elements ahead sums over rows fetch, 0: none. What they read is not read again. */
-MGK_INLINE int64_t sums_ahead(const job *j, int32_t type)
+/* How many elements ahead is fetched, 0: none, and into which cache. */
+typedef struct fetching {
+    int64_t ahead;
+    bool near;
+} fetching;
+
+/* For sums over rows. What they read is not read again. */
+MGK_INLINE fetching sums_fetching(const job *j, bool gradient, int32_t type)
 {
+    fetching f = {0, true};
     if (!mgk_streams(j->a->x, j->a->n * j->a->rows, j->a->c))
-        return 0;
-    return v_zen5() ? NEAR_BYTES / mgk_real_size(type) : v_far(true);
+        return f;
+    f.near = !gradient || !v_zen4();
+    if (f.near)
+        f.ahead = v_zen5() ? NEAR_BYTES / mgk_real_size(type) : v_far(true);
+    else if (j->a->c <= 2 * MGK_WIDTH * TILE)
+        f.ahead = FAR;
+    return f;
 }
 
-MGK_INLINE void fetch_two(v_real b, int64_t at, int64_t ahead)
+/* Of `pairs` pairs of vectors. */
+MGK_INLINE void fetch_pairs(v_real b, int64_t at, int pairs, fetching f)
 {
-    if (ahead)
-        v_prefetch_two(b, at + ahead, true);
+    if (!f.ahead)
+        return;
+    for (int k = 0; k < pairs; k++) {
+        if (f.near)
+            v_prefetch_two(b, at + f.ahead + 2 * MGK_WIDTH * k, true);
+        else
+            v_prefetch_two(b, at + f.ahead + 2 * MGK_WIDTH * k, false);
+    }
 }
 
 /* A column of sums of bf16 to its plain order. */
@@ -125,7 +144,7 @@ static void plain_column(float *column, int64_t c)
 
 /* `rows` rows from r on to the sums of `pairs` pairs of vectors of channels. */
 MGK_INLINE void channel_tile(v_real x, int64_t c, int64_t done, int64_t r, int64_t rows, int pairs,
-                             float *sum, float *square, int64_t ahead)
+                             float *sum, float *square, fetching fetch)
 {
     v_two first[TILE], s[TILE], q[TILE];
     MGK_UNROLL
@@ -134,11 +153,11 @@ MGK_INLINE void channel_tile(v_real x, int64_t c, int64_t done, int64_t r, int64
         s[k] = q[k] = (v_two){v_set(0), v_set(0)};
     }
     for (int64_t at = r * c + done; rows > 0; rows--, at += c) {
+        fetch_pairs(x, at, pairs, fetch);
         MGK_UNROLL
         for (int k = 0; k < pairs; k++) {
             const v_two v = v_read_two(x, at + 2 * MGK_WIDTH * k);
             const v_two d = {v.a - first[k].a, v.b - first[k].b};
-            fetch_two(x, at + 2 * MGK_WIDTH * k, ahead);
             s[k] = (v_two){s[k].a + d.a, s[k].b + d.b};
             q[k] = (v_two){v_fma(d.a, d.a, q[k].a), v_fma(d.b, d.b, q[k].b)};
         }
@@ -152,10 +171,10 @@ MGK_INLINE void channel_tile(v_real x, int64_t c, int64_t done, int64_t r, int64
 
 /* The same of all channels. */
 MGK_INLINE void channel_rows(v_real x, int64_t c, int64_t r, int64_t rows, float *sum,
-                             float *square, int64_t ahead)
+                             float *square, fetching fetch)
 {
     int64_t done = 0;
-    EACH_TILE(c, channel_tile, x, c, done, r, rows, pairs, sum, square, ahead);
+    EACH_TILE(c, channel_tile, x, c, done, r, rows, pairs, sum, square, fetch);
     MGK_EACH_VECTOR_FROM(done, i, c, {
         const vf first = v_get(x, i);
         vf s = v_set(0);
@@ -175,13 +194,14 @@ MGK_INLINE void channel_rows(v_real x, int64_t c, int64_t r, int64_t rows, float
 MGK_INLINE void channel_sums(const job *j, int64_t at, int64_t rows, float *sum, float *square,
                              int32_t type)
 {
-    const int64_t c = j->a->c, ahead = sums_ahead(j, type);
+    const int64_t c = j->a->c;
+    const fetching fetch = sums_fetching(j, false, type);
     const v_real x = v_from(j->a->x, at, type);
     memset(sum, 0, sizeof(float) * (size_t)c);
     memset(square, 0, sizeof(float) * (size_t)c);
     const int64_t strip = strip_rows(j);
     for (int64_t r = 1; r < rows; r += strip)
-        channel_rows(x, c, r, mgk_min(strip, rows - r), sum, square, ahead);
+        channel_rows(x, c, r, mgk_min(strip, rows - r), sum, square, fetch);
     if (type == MGK_BF16) {
         plain_column(sum, c);
         plain_column(square, c);
@@ -292,16 +312,15 @@ static void fill_columns(void *arg, int64_t sample, int thread)
             p = MGK_F(a->sums)[2 * at] / (float)a->count;
             ph = MGK_F(a->sums)[2 * at + 1] / (float)a->count;
         }
-        if (a->x.dtype == MGK_BF16) {
-            ph *= rstd * rstd;
-            p = p * rstd - mean * ph;
-        }
+        ph *= rstd * rstd;
+        p *= rstd;
+        if (a->x.dtype == MGK_BF16)
+            p -= mean * ph;
         for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++) {
             const float weight = a->weight.p ? MGK_F(a->weight)[c] : 1;
             const float bias = a->bias.p ? MGK_F(a->bias)[c] : 0, times = rstd * weight;
             to[MEAN * j->column + c] = mean;
             to[RSTD * j->column + c] = rstd;
-            to[WEIGHT * j->column + c] = weight;
             to[BIAS * j->column + c] = bias;
             to[MEAN_P * j->column + c] = p;
             to[MEAN_PH * j->column + c] = ph;
@@ -330,19 +349,23 @@ static const float *columns_of(const job *j, int64_t block)
             V_BY_DTYPE((j)->a->x.dtype, body, __VA_ARGS__, false);                                 \
     } while (0)
 
+/* Whether f32 that is read is fetched FAR ahead; loops are written for either, as tests in them cost more than it gains, and
+ * bf16 is bound by arithmetic. */
+static bool fetches(const job *j, mgk_buf out)
+{
+    return v_zen4() && mgk_streams(out, j->a->n * j->a->rows, j->a->c);
+}
+
 /* Of one vector, whose columns begin at k. */
 MGK_INLINE vf applied(vf x, const float *k, int64_t column, bool silu, int32_t type)
 {
-    vf h;
-    if (type == MGK_BF16)
-        h = v_fma(x, v_load(k + TIMES * column), v_load(k + PLUS * column));
-    else
-        h = (x - v_load(k)) * v_load(k + RSTD * column) * v_load(k + WEIGHT * column) +
-            v_load(k + BIAS * column);
+    const vf times = v_load(k + TIMES * column);
+    const vf h = type == MGK_BF16 ? v_fma(x, times, v_load(k + PLUS * column))
+                                  : v_fma(x - v_load(k), times, v_load(k + BIAS * column));
     return silu ? v_silu(h, type == MGK_BF16) : h;
 }
 
-MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu, int32_t type)
+MGK_INLINE void apply_loop(const job *j, int64_t block, int64_t far, bool silu, int32_t type)
 {
     int64_t at, rows = block_rows(j, block, &at), column = j->column;
     const int64_t c = j->a->c;
@@ -354,6 +377,7 @@ MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu, int32_t type)
         int64_t done = 0;
         for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
             const v_two x = v_read_two(in, r * c + done);
+            v_fetch_two(in, r * c + done, far);
             v_write_two(out, r * c + done,
                         (v_two){applied(x.a, k + done, column, silu, type),
                                 applied(x.b, k + done + MGK_WIDTH, column, silu, type)});
@@ -363,6 +387,14 @@ MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu, int32_t type)
         });
     }
     v_stream_end(out.stream);
+}
+
+MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu, int32_t type)
+{
+    if (type == MGK_F32 && fetches(j, j->a->y))
+        apply_loop(j, block, FAR, silu, type);
+    else
+        apply_loop(j, block, 0, silu, type);
 }
 
 static void apply_block(void *arg, int64_t block, int thread)
@@ -384,11 +416,11 @@ MGK_LAUNCH(group_norm_apply)
 
 /* -- gradients -------------------------------------------------------------------------------- */
 
-/* The gradient before the activation, through which h weight + bias went. */
-MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu, bool brief)
+/* The gradient before the activation, through which x times + plus went. */
+MGK_INLINE vf before_grad(vf dy, vf x, vf times, vf plus, bool silu, bool brief)
 {
     vf y;
-    return silu ? dy * v_silu_grad(h * weight + bias, &y, brief) : dy;
+    return silu ? dy * v_silu_grad(v_fma(x, times, plus), &y, brief) : dy;
 }
 
 /* Adds p and p d, d = x - mean, to the sums of a vector whose columns begin at k. */
@@ -409,7 +441,7 @@ MGK_INLINE void grad_step(vf x, vf dy, const float *k, int64_t lanes, int64_t co
 
 /* `rows` rows from `at` on to the sums of `pairs` pairs of vectors of channels. */
 MGK_INLINE void grad_tile(const job *j, const float *k, int64_t at, int64_t done, int64_t rows,
-                          int pairs, float *out, int64_t ahead, bool silu, int32_t type)
+                          int pairs, float *out, fetching fetch, bool silu, int32_t type)
 {
     const int64_t c = j->a->c, column = j->column;
     const v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
@@ -418,13 +450,13 @@ MGK_INLINE void grad_tile(const job *j, const float *k, int64_t at, int64_t done
     for (int i = 0; i < pairs; i++)
         sum[i] = sum_d[i] = (v_two){v_set(0), v_set(0)};
     for (int64_t from = done; rows > 0; rows--, from += c) {
+        fetch_pairs(x, from, pairs, fetch);
+        fetch_pairs(dy, from, pairs, fetch);
         MGK_UNROLL
         for (int i = 0; i < pairs; i++) {
             const int64_t next = from + 2 * MGK_WIDTH * i;
             const float *of = k + done + 2 * MGK_WIDTH * i;
             const v_two v = v_read_two(x, next), d = v_read_two(dy, next);
-            fetch_two(x, next, ahead);
-            fetch_two(dy, next, ahead);
             grad_step(v.a, d.a, of, MGK_WIDTH, column, &sum[i].a, &sum_d[i].a, silu, type);
             grad_step(v.b, d.b, of + MGK_WIDTH, MGK_WIDTH, column, &sum[i].b, &sum_d[i].b, silu,
                       type);
@@ -439,11 +471,11 @@ MGK_INLINE void grad_tile(const job *j, const float *k, int64_t at, int64_t done
 
 /* `rows` rows to the columns of a block: sums of p and of p d. */
 MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int64_t rows, float *out,
-                              int64_t ahead, bool silu, int32_t type)
+                              fetching fetch, bool silu, int32_t type)
 {
     const int64_t c = j->a->c, column = j->column;
     int64_t done = 0;
-    EACH_TILE(c, grad_tile, j, k, at, done, rows, pairs, out, ahead, silu, type);
+    EACH_TILE(c, grad_tile, j, k, at, done, rows, pairs, out, fetch, silu, type);
     MGK_EACH_VECTOR_FROM(done, i, c, {
         const v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
         vf sum = v_in(out + i);
@@ -459,13 +491,14 @@ MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int64_t 
 MGK_INLINE void grad_sums(const job *j, int64_t block, bool silu, int32_t type)
 {
     int64_t at, rows = block_rows(j, block, &at);
-    const int64_t c = j->a->c, column = j->column, ahead = sums_ahead(j, type);
+    const int64_t c = j->a->c, column = j->column;
+    const fetching fetch = sums_fetching(j, true, type);
     const int64_t strip = strip_rows(j);
     const float *k = columns_of(j, block);
     float *out = j->parts + block * 2 * column;
     memset(out, 0, sizeof(float) * (size_t)(2 * column));
     for (int64_t r = 0; r < rows; r += strip)
-        grad_sum_rows(j, k, at + r * c, mgk_min(strip, rows - r), out, ahead, silu, type);
+        grad_sum_rows(j, k, at + r * c, mgk_min(strip, rows - r), out, fetch, silu, type);
     MGK_EACH_VECTOR(
         i, c, { v_out(out + column + i, v_in(out + column + i) * v_in(k + RSTD * column + i)); });
     if (type == MGK_BF16) {
@@ -570,19 +603,14 @@ MGK_LAUNCH(group_norm_grad_stats)
 /* Of one vector, whose columns begin at k. */
 MGK_INLINE vf grad_of(vf x, vf dy, const float *k, int64_t column, bool silu, int32_t type)
 {
-    const vf mean_p = v_load(k + MEAN_P * column), mean_ph = v_load(k + MEAN_PH * column);
-    if (type == MGK_BF16) {
-        const vf times = v_load(k + TIMES * column);
-        const vf p = before_grad(dy, x, times, v_load(k + PLUS * column), silu, true);
-        return v_fma(p, times, -v_fma(x, mean_ph, mean_p));
-    }
-    const vf rstd = v_load(k + RSTD * column), weight = v_load(k + WEIGHT * column);
-    const vf h = (x - v_load(k)) * rstd;
-    const vf p = before_grad(dy, h, weight, v_load(k + BIAS * column), silu, false);
-    return (p * weight - mean_p - h * mean_ph) * rstd;
+    const bool brief = type == MGK_BF16;
+    const vf times = v_load(k + TIMES * column), mean_p = v_load(k + MEAN_P * column);
+    const vf d = brief ? x : x - v_load(k);
+    const vf p = before_grad(dy, d, times, v_load(k + (brief ? PLUS : BIAS) * column), silu, brief);
+    return v_fma(p, times, -v_fma(d, v_load(k + MEAN_PH * column), mean_p));
 }
 
-MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu, int32_t type)
+MGK_INLINE void grad_loop(const job *j, int64_t block, int64_t far, bool silu, int32_t type)
 {
     int64_t at, rows = block_rows(j, block, &at), column = j->column;
     const int64_t c = j->a->c;
@@ -596,6 +624,8 @@ MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu, int32_t type)
         for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
             const int64_t i = r * c + done;
             const v_two x = v_read_two(in, i), d = v_read_two(dy, i);
+            v_fetch_two(in, i, far);
+            v_fetch_two(dy, i, far);
             v_two p = {grad_of(x.a, d.a, k + done, column, silu, type),
                        grad_of(x.b, d.b, k + done + MGK_WIDTH, column, silu, type)};
             if (add) {
@@ -612,6 +642,14 @@ MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu, int32_t type)
         });
     }
     v_stream_end(dx.stream);
+}
+
+MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu, int32_t type)
+{
+    if (type == MGK_F32 && fetches(j, j->a->dx))
+        grad_loop(j, block, FAR, silu, type);
+    else
+        grad_loop(j, block, 0, silu, type);
 }
 
 static void grad_apply_block(void *arg, int64_t block, int thread)
