@@ -37,12 +37,18 @@ MGK_INLINE vf activate_grad(vf v, vf *y, int kind, bool brief)
 
 /* Rows are fetched in the order of memory, this far beyond the next one: both halves in turns, at the places where they
  * are read, took 1.4 times as long on a Zen 5, which does not foresee them. */
-enum { GLU_FETCH_BYTES = 4096 };
+enum {
+    GLU_FETCH_BYTES = 4096,
+    GLU_NEAR_BYTES = 2048, /* the same into the first-level cache of a Zen 4, past the caches */
+    GLU_NEAR_DIM = 2048    /* where rows have so many values at most: longer ones are slower so */
+};
 
-MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind, int32_t type)
+MGK_INLINE void glu_loop(const mgk_glu_args *a, int64_t first, int64_t end, const bool near,
+                         int kind, int32_t type)
 {
     const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
-    const int64_t ahead = 2 * a->dim + GLU_FETCH_BYTES / mgk_real_size(type);
+    const int64_t bytes = near ? GLU_NEAR_BYTES : GLU_FETCH_BYTES;
+    const int64_t ahead = 2 * a->dim + bytes / mgk_real_size(type);
     const bool brief = type == MGK_BF16;
     for (int64_t r = first; r < end; r++) {
         v_real left = v_from(a->x, 2 * r * a->dim, type);
@@ -52,8 +58,8 @@ MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int 
         int64_t done = 0;
         for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
             v_two l = v_read_two(left, done), m = v_read_two(right, done);
-            v_prefetch_two(left, ahead + 2 * done, false);
-            v_prefetch_two(left, ahead + 2 * done + 2 * MGK_WIDTH, false);
+            v_prefetch_two(left, ahead + 2 * done, near);
+            v_prefetch_two(left, ahead + 2 * done + 2 * MGK_WIDTH, near);
             v_write_two(
                 out, done,
                 (v_two){activate(l.a, kind, brief) * m.a, activate(l.b, kind, brief) * m.b});
@@ -63,6 +69,14 @@ MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int 
         });
     }
     v_stream_end(stream);
+}
+
+MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind, int32_t type)
+{
+    if (v_zen4() && a->dim <= GLU_NEAR_DIM && mgk_streams(a->y, a->rows, a->dim))
+        glu_loop(a, first, end, true, kind, type);
+    else
+        glu_loop(a, first, end, false, kind, type);
 }
 
 static void glu_block(void *arg, int64_t block, int thread)
