@@ -25,4 +25,10 @@ static inline int64_t mgk_norm_room(int64_t dim)
     return NORM_ROWS * mgk_norm_column(dim) + MGK_NORM_PAGE / 4;
 }
 
+/* The same of gradients. */
+static inline int64_t mgk_norm_grad_room(int64_t dim)
+{
+    return MGK_NORM_GRAD_ROOM * mgk_norm_column(dim) + MGK_NORM_PAGE / 4;
+}
+
 #endif

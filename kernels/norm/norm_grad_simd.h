@@ -17,6 +17,13 @@ enum {
     NEAR_BYTES = 3584, /* how far ahead x is fetched on a Zen 5 */
     NEAR_RESIDUAL =
         2048, /* the same of residuals in f32, whose four streams and columns fill the first-level cache */
+    TURNS_DIM =
+        384, /* rows of f32 that a Zen 4 sums and writes in turns out of cache, of so many values at most */
+    TURNS_PLAIN = 1536, /* the same of RMS norms without B */
+    TURNS_AHEAD = 256,  /* elements, how far ahead they are fetched */
+    RESIDUAL_AHEAD =
+        1792, /* elements, how far ahead a Zen 4 fetches residuals out of cache, one row at a time; f32 of which rows
+                            * begin alike in their pages: others are fetched a row ahead */
     NEAR_PARTS =
         7 /* dy is fetched by one of so many parts less, a residual's dr by two, h by three: at one distance
                     * both of a norm are up to 4 % slower */
@@ -26,7 +33,7 @@ typedef struct grad_job {
     const mgk_norm_args *a;
     mgk_row_split split;
     float *parts; /* NULL: no column sums are wanted */
-    float *room;  /* MGK_NORM_GRAD_ROOM columns a thread */
+    float *room;  /* mgk_norm_grad_room() a thread */
     int64_t column, columns;
     bool residual, sums; /* sums: A and B are wanted */
     bool kept;           /* A, B and G of a block are read after it */
@@ -298,11 +305,9 @@ MGK_INLINE void grad_group(const mgk_norm_args *a, const common_row *c, const gr
 
 /* Rows r.. of one sample in groups of `count`, as many as are whole. Returns the first row that is left. */
 MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
-                               int count, int64_t ahead, bool near, const grad_columns *to,
-                               bool residual, bool layer, int32_t type)
+                               int count, int64_t ahead, bool near, bool joined,
+                               const grad_columns *to, bool residual, bool layer, int32_t type)
 {
-    /* Residuals in the cache, with twice the streams, are faster one after the other: measured. */
-    const bool joined = a->dx.p && (!residual || mgk_streams(a->dx, a->rows, a->dim));
     if (r + count > end)
         return r;
     grad_rows g = rows_from(a, c, r, count, ahead, near, residual, layer, type);
@@ -324,6 +329,12 @@ MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int6
     }
 }
 
+/* Whether rows of f32 fill whole pages, or whole numbers of them fill one. */
+static bool in_pages(int64_t dim)
+{
+    return dim * 4 % MGK_NORM_PAGE == 0 || MGK_NORM_PAGE % (dim * 4) == 0;
+}
+
 MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                             const grad_columns *to, bool residual, bool layer, int32_t type)
 {
@@ -332,15 +343,27 @@ MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t
     const bool near = v_zen5() && (stream || (!residual && (type == MGK_F32 || a->dim >= 1024)));
     const int64_t far = v_far(stream);
     const int64_t rows = (residual ? 1 : 2) * a->dim; /* measured */
+    /* Residuals in the cache, with twice the streams, are faster one after the other: measured. */
+    const bool joined = a->dx.p && (!residual || stream);
     if (near && !far) { /* a distance that the compiler knows takes no registers */
         const int64_t bytes = residual && type == MGK_F32 ? NEAR_RESIDUAL : NEAR_BYTES;
-        grad_groups(a, c, r, end, 1, bytes / mgk_real_size(type), true, to, residual, layer, type);
+        grad_groups(a, c, r, end, 1, bytes / mgk_real_size(type), true, joined, to, residual, layer,
+                    type);
+        return;
+    }
+    if (residual && stream && v_zen4() && (type == MGK_BF16 || in_pages(a->dim))) {
+        grad_groups(a, c, r, end, 1, RESIDUAL_AHEAD, false, joined, to, residual, layer, type);
+        return;
+    }
+    if (type == MGK_F32 && !residual && stream && v_zen4() &&
+        a->dim <= (layer || to->b ? TURNS_DIM : TURNS_PLAIN)) {
+        grad_groups(a, c, r, end, 1, TURNS_AHEAD, false, false, to, residual, layer, type);
         return;
     }
     if (!far && type == MGK_BF16)
-        r = grad_groups(a, c, r, end, GRAD_ROWS, GRAD_ROWS * rows, false, to, residual, layer,
-                        type);
-    grad_groups(a, c, r, end, 1, far ? far : rows, false, to, residual, layer, type);
+        r = grad_groups(a, c, r, end, GRAD_ROWS, GRAD_ROWS * rows, false, joined, to, residual,
+                        layer, type);
+    grad_groups(a, c, r, end, 1, far ? far : rows, false, joined, to, residual, layer, type);
 }
 
 /* A function for each of these: written out in one, of 100 KB, they took the compiler three times as long. */
@@ -465,7 +488,8 @@ static void grad_block(void *arg, int64_t block, int thread)
     const mgk_norm_args *a = job->a;
     const mgk_row_split *s = &job->split;
     int64_t r, end, size = job->columns * job->column;
-    float *room = job->room + thread * MGK_NORM_GRAD_ROOM * job->column;
+    float *room =
+        apart_from(a->dx.p ? a->dx : a->dy, job->room + thread * mgk_norm_grad_room(a->dim));
     float *part = job->parts ? job->parts + block * size : NULL, *sums = NULL;
     const int64_t sums_size = size - PART_A * job->column;
     mgk_split_range(s, block, &r, &end);
@@ -542,7 +566,7 @@ static void run_grad(const mgk_norm_args *a, mgk_exec *x, bool residual)
     job.kept = of_samples(&job) && job.split.chunks > 1;
     job.room = x->workspace;
     if (job.sums || job.columns > PART_G)
-        job.parts = job.room + mgi_pool_threads(x->pool) * MGK_NORM_GRAD_ROOM * job.column;
+        job.parts = job.room + mgi_pool_threads(x->pool) * mgk_norm_grad_room(a->dim);
     mgk_for(x, job.split.blocks, 2 * a->rows * a->dim, grad_block, &job);
     int64_t work = job.split.blocks * a->dim;
     if (a->d_weight.p || a->d_bias.p)

@@ -131,8 +131,8 @@ size_t mgk_residual_norm_workspace(const void *args, int threads)
 static size_t columns_size(const mgk_norm_args *a, int64_t columns, int threads)
 {
     mgk_row_split s = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
-    int64_t all = columns * s.blocks + MGK_NORM_GRAD_ROOM * threads;
-    return sizeof(float) * (size_t)(all * mgk_norm_column(a->dim));
+    int64_t sums = columns * s.blocks * mgk_norm_column(a->dim);
+    return sizeof(float) * (size_t)(sums + mgk_norm_grad_room(a->dim) * threads);
 }
 
 /* Column sums a block of rows: d_weight, d_bias, d_scale, d_shift, and d_gate if it is wanted. */

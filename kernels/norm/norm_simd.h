@@ -15,6 +15,13 @@ enum {
 
 #define AT(b, i) ((b).p ? MGK_F(b) + (i) : NULL)
 
+/* Where in a page of 4096 bytes the thread's rows begin: apart from `out`, as loads wait for stores to the same place of
+ * another page. */
+static float *apart_from(mgk_buf out, float *room)
+{
+    return room + ((uintptr_t)out.p + APART - (uintptr_t)room) % MGK_NORM_PAGE / sizeof *room;
+}
+
 static int64_t sample_of(const mgk_norm_args *a, int64_t row)
 {
     return a->rows_per_sample > 0 ? (row + a->row_offset) / a->rows_per_sample : 0;
@@ -425,13 +432,6 @@ MGK_INLINE void norm_sample(const mgk_norm_args *a, const common_row *c, int64_t
         norm_rows(a, c, r, end, stream, false, true, type);
     else
         norm_rows(a, c, r, end, stream, false, false, type);
-}
-
-/* Where in a page of 4096 bytes the thread's rows begin: apart from `out`, as loads wait for stores to the same place of
- * another page. */
-static float *apart_from(mgk_buf out, float *room)
-{
-    return room + ((uintptr_t)out.p + APART - (uintptr_t)room) % MGK_NORM_PAGE / sizeof *room;
 }
 
 /* Rows first .. end - 1. */
