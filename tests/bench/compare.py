@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Times of the kernels beside those of PyTorch and oneDNN, on one core, in alternation.
 
-    compare.py CHECKKERNEL [--core 1] [--rounds 3] [--op NAME]... [--markdown FILE]
+    compare.py CHECKKERNEL [--core 1] [--rounds 3] [--op NAME]... [--isa avx2] [--markdown FILE]
 
 CHECKKERNEL is the program of a release build. Each round times every op by `checkkernel --bench --chosen`, then the
 same shapes in PyTorch and in oneDNN; a ratio is the median over the rounds, and so is a share of the peaks, which each
 `checkkernel --bench` measures before the op. All count processor time of one thread, so
 that other work on the machine disturbs little. PyTorch is imported if the interpreter has it; else it is installed
 into a virtual environment in the user's cache folder. oneDNN is used if its headers are installed (Debian:
-libdnnl-dev). Nothing of this is part of the tests.
+libdnnl-dev). With --isa avx2 all sides, and the peaks, keep to what a processor with AVX2 and FMA, but without AVX-512, has.
+Nothing of this is part of the tests.
 """
 import argparse
 import datetime
@@ -28,13 +29,18 @@ OPS = ("matmul", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "attention
        "convert", "adamw")
 # What PyTorch does in one: its time stands beside the second op's and is compared with that of both.
 FIRST_HALF = {"group_norm_apply": "group_norm_stats", "group_norm_grad_apply": "group_norm_grad_stats"}
+# What keeps PyTorch, its oneDNN, ours and MKL to a set of instructions, and our variants that do.
+ISAS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2",
+                 "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
+VARIANTS = {"avx2": "portable,packed,avx2"}
 SECONDS_EACH, RUNS_MIN, RUNS_MAX = 0.12, 3, 200
 
 
-def enter_venv():
+def enter_venv(isa=None):
     """Go on in an interpreter that has PyTorch, with an allocator that keeps what was freed: a result in new memory
     would be timed with its page faults, which our outputs, made once, do not have."""
     keep = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 26)}
+    keep.update(ISAS.get(isa, {}))
     try:
         import torch  # noqa: F401
         if any(os.environ.get(name) != value for name, value in keep.items()):
@@ -249,9 +255,10 @@ def onednn_version(program):
 
 # ---- rounds and table ----
 
-def our_times(checkkernel, op, folder):
+def our_times(checkkernel, op, folder, isa=None):
     path = os.path.join(folder, "times.json")
-    subprocess.run([checkkernel, "--bench", "--chosen", "--op", op, "--json", path], check=True,
+    only = ["--variant", VARIANTS[isa]] if isa else []
+    subprocess.run([checkkernel, "--bench", "--chosen", "--op", op, "--json", path] + only, check=True,
                    stdout=subprocess.DEVNULL)
     with open(path, encoding="utf-8") as f:
         return json.load(f)
@@ -265,7 +272,7 @@ def with_halves(ops):
 
 def run_round(torch, options, folder, driver, results, peaks):
     for op in with_halves(options.op) if options.op else OPS:
-        ours = our_times(options.checkkernel, op, folder)
+        ours = our_times(options.checkkernel, op, folder, options.isa)
         for name in ("f32", "bf16", "copy", "in_place", "read", "write"):
             peaks[name] = max(peaks.get(name, 0), ours[name])
         plain = [line["case"] for line in ours["times"] if not line["case"].endswith(" gated")]  # no single call there is
@@ -334,9 +341,10 @@ def main():
     parser.add_argument("--core", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--op", action="append")
+    parser.add_argument("--isa", choices=ISAS)
     parser.add_argument("--markdown")
     options = parser.parse_args()
-    enter_venv()
+    enter_venv(options.isa)
     os.sched_setaffinity(0, {options.core})
     import torch
     torch.set_num_threads(1)
@@ -350,7 +358,7 @@ def main():
     finally:
         shutil.rmtree(folder)
     inside = re.search(r"MKL-DNN v([\w.]+)", torch.__config__.show())
-    lines = [f"{processor()}, one core; {datetime.date.today()}; PyTorch {torch.__version__} (with oneDNN "
+    lines = [f"{processor()}{', ' + options.isa if options.isa else ''}, one core; {datetime.date.today()}; PyTorch {torch.__version__} (with oneDNN "
              f"{inside.group(1) if inside else '?'}); oneDNN {own}; {options.rounds} rounds.",
              f"Peaks of the core: {peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} GFLOP/s bf16, "
              f"{peaks['copy'] * 1e-9:.1f} GB/s copying, {peaks['in_place'] * 1e-9:.1f} in place, "

@@ -82,6 +82,16 @@ static void plain(dnnl_memory_desc_t *d, dnnl_data_type_t type, int64_t rows, in
     need(dnnl_memory_desc_init_by_tag(d, 2, dims, type, transposed ? dnnl_ba : dnnl_ab), "matrix");
 }
 
+/* False where this processor, or the instructions that may be used, have none, as bf16 without AVX-512. */
+static bool has_primitive(dnnl_primitive_desc_t *pd, const_dnnl_op_desc_t desc)
+{
+    dnnl_status_t status = dnnl_primitive_desc_create(pd, desc, NULL, engine, NULL);
+    if (status == dnnl_unimplemented)
+        return false;
+    need(status, "primitive");
+    return true;
+}
+
 static void matmul(const char *label, dnnl_data_type_t type)
 {
     long m, n, k;
@@ -94,7 +104,8 @@ static void matmul(const char *label, dnnl_data_type_t type)
     plain(&b, type, k, n, strstr(label, "B'"));
     plain(&c, type, m, n, false);
     need(dnnl_matmul_desc_init(&desc, &a, &b, NULL, &c), "matmul");
-    need(dnnl_primitive_desc_create(&pd, &desc, NULL, engine, NULL), "matmul");
+    if (!has_primitive(&pd, &desc))
+        return;
     dnnl_exec_arg_t args[ARGS_MAX] = {
         {DNNL_ARG_SRC, make(&a)}, {DNNL_ARG_WEIGHTS, make(&b)}, {DNNL_ARG_DST, make(&c)}};
     time_primitive(label, pd, args, 3);
@@ -118,7 +129,8 @@ static void conv2d(const char *label, dnnl_data_type_t type)
     need(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_direct,
                                             &x, &weight, &bias, &y, ones, ones, ones),
          "convolution");
-    need(dnnl_primitive_desc_create(&pd, &desc, NULL, engine, NULL), "convolution");
+    if (!has_primitive(&pd, &desc))
+        return;
     dnnl_exec_arg_t args[ARGS_MAX] = {
         {DNNL_ARG_SRC, make(&x)},
         {DNNL_ARG_WEIGHTS, make(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0))},

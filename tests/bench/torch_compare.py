@@ -2,12 +2,13 @@
 """Whole networks beside PyTorch, on one core, in turns: the toybox's video transformer, forward and a training step,
 and the TAE's decoder.
 
-    torch_compare.py BUILD_FOLDER [--core 1] [--rounds 7] [--case NAME]... [--no-compile] [--markdown FILE]
+    torch_compare.py BUILD_FOLDER [--core 1] [--rounds 7] [--case NAME]... [--no-compile] [--isa avx2] [--markdown FILE]
 
 BUILD_FOLDER holds a release build with its tests. The same weights are loaded and the same inputs given to both sides,
 and the results compared. PyTorch is written in several forms (its fused attention or two products, its linear layer or
 a 1x1 convolution, which goes to oneDNN); the fastest is tried compiled too, and the better one meets ours, in
-alternation. All times are of one thread, in processor time, as in compare.py, which also says where PyTorch comes from.
+alternation. All times are of one thread, in processor time, as in compare.py, which also says where PyTorch comes from and what
+--isa does; what torch.compile makes is then for a Haswell.
 """
 import argparse
 import datetime
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from compare import enter_venv, our_times
+from compare import ISAS, VARIANTS, enter_venv, our_times
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = os.path.join(ROOT, "examples", "models", "toybox")
@@ -275,10 +276,12 @@ def seconds_of(call):
 
 
 class Ours:
-    def __init__(self, build, folder):
+    def __init__(self, build, folder, isa):
         self.folder = folder
         program = os.path.join(build, "tests", "bench", "bench_networks")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        if isa:
+            pipes["env"] = dict(os.environ, MOVIEGEN_KERNELS="ref," + VARIANTS[isa])
         self.child = subprocess.Popen([program, MODEL, folder], **pipes)
 
     def run(self, case, precision, file=""):
@@ -357,24 +360,29 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--case", action="append", choices=CASES)
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--isa", choices=ISAS)
     parser.add_argument("--markdown")
     options = parser.parse_args()
-    enter_venv()
+    enter_venv(options.isa)
     import torch
+    if options.isa:
+        import torch._inductor.config
+        torch._inductor.config.cpp.simdlen = 256
+        torch._inductor.config.cpp.march = "haswell"
     os.sched_setaffinity(0, {options.core})
     torch.set_num_threads(1)
     rows = ["| what | | ms | median | GFLOP/s | of peak | PyTorch ms | median | ratio | of medians | aim | difference "
             "| PyTorch's form |", "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
     with tempfile.TemporaryDirectory() as folder:
         inputs = make_inputs(torch, folder)
-        peaks = our_times(os.path.join(options.build, "tests", "kernels", "checkkernel"), "adamw", folder)
+        peaks = our_times(os.path.join(options.build, "tests", "kernels", "checkkernel"), "adamw", folder, options.isa)
         most = {"f32": peaks["f32"], "bf16": max(peaks["f32"], peaks["bf16"])}
-        ours = Ours(options.build, folder)
+        ours = Ours(options.build, folder, options.isa)
         for case in options.case or CASES:
             for precision in PRECISIONS:
                 rows.append(compare_case(torch, options, ours, case, precision, inputs, most[precision]))
                 print(rows[-1], flush=True)
-    note = (f"One core; {datetime.date.today()}; PyTorch {torch.__version__}; {options.rounds} rounds; peaks "
+    note = (f"One core{', ' + options.isa if options.isa else ''}; {datetime.date.today()}; PyTorch {torch.__version__}; {options.rounds} rounds; peaks "
             f"{peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} bf16.")
     text = "\n".join([note, ""] + rows) + "\n"
     print("\n" + text)

@@ -149,6 +149,16 @@ static bool gpu_only(const char *only_op)
     return gpu_present() && others == 0;
 }
 
+/* Of the processor, what variants that may be asked for use. */
+static uint32_t features_asked_for(void)
+{
+    uint32_t needs = 0;
+    for (int i = 0; i < mgk_variant_count; i++)
+        if (usable(&mgk_variants[i]))
+            needs |= mgk_variants[i].needs;
+    return needs & mgi_cpu_features();
+}
+
 static void bench_one(output *o, mgk_case *c)
 {
     arena a;
@@ -180,7 +190,7 @@ int bench_run(const char *only_op, const char *only_case, const char *json_path,
     static mgk_case c;
     output o = {.chosen_only = chosen_only};
     if (!gpu_only(only_op))
-        o.peak = measure_peak();
+        o.peak = measure_peak(features_asked_for());
     if (o.peak.f32 > 0)
         printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying, %.1f "
                "fetching far "

@@ -12,8 +12,8 @@ typedef struct machine_peak {
     double f32, bf16, copy, copy_far, in_place, read, write;
 } machine_peak;
 
-machine_peak measure_peak(void);
-double now_seconds(void); /* processor time of this thread */
+machine_peak measure_peak(uint32_t cpu); /* with these features alone: MGI_CPU_* */
+double now_seconds(void);                /* processor time of this thread */
 
 /* The shapes to time, numbered from 0; false past the last. Their data need no care. */
 bool bench_case(mgk_case *c, int index);

@@ -216,18 +216,19 @@ static void memory_rates(machine_peak *p)
     memory->free(NULL, to, COPY_BYTES);
 }
 
-machine_peak measure_peak(void)
+machine_peak measure_peak(uint32_t cpu)
 {
     machine_peak p = {.f32 = flop_rate(loop_portable)};
     memory_rates(&p);
 #if defined(__x86_64__)
-    uint32_t cpu = mgi_cpu_features();
     if (cpu & MGI_CPU_AVX2)
         p.f32 = fmax(p.f32, flop_rate(loop_avx2));
     if (cpu & MGI_CPU_AVX512)
         p.f32 = fmax(p.f32, flop_rate(loop_avx512));
     if (cpu & MGI_CPU_AVX512BF16)
         p.bf16 = flop_rate(loop_bf16);
+#else
+    (void)cpu;
 #endif
     return p;
 }
