@@ -60,10 +60,15 @@ MGK_INLINE vf splat_unit(const value *p, const bool half)
     return half ? (vf)((vu){0} + (uint32_t)*p) : splat(p);
 }
 
+/* With 8 floats a vector by an instruction that gcc does not take apart: of three registers it overwrites another one in each step
+ * and moves sums about, or to memory and back, as 16 registers are just enough. */
 MGK_INLINE vf multiply_add(vf sum, vf a, vf b)
 {
 #if PANEL_PAIRS
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#elif PANEL_VL == 8 && defined(__FMA__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+    return sum;
 #else
     return sum + a * b;
 #endif

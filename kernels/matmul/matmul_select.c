@@ -7,8 +7,10 @@ enum {
     /* The same with vectors of 16 floats, whose processors have a second-level cache of 1 MB or more: a block of A and two
      * panels of B, the one that is read and the next, are 0.7 MB of f32. Others may have 256 KB. */
     KC_WIDE = 1024,
-    MC = 112,     /* rows of A a block: with KC floats each they are 224 KB */
-    MC_STEP = 14, /* tallest tile */
+    MC = 112,       /* rows of A a block: with KC floats each they are 224 KB */
+    MC_STEP = 14,   /* tallest tile */
+    MC_OTHER = 108, /* the same for engines whose tallest tile has 6 rows */
+    MC_OTHER_STEP = 12,
     MC_ALL = 224, /* up to so many rows are one block, if B is large: no other would use packed B */
     B_LARGE = 1 << 18, /* floats: packed, it would go through a second-level cache */
     MC_GOOD =
@@ -60,7 +62,8 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads, int 
     p.panels_apart = p.batch == 1 && !g->kept && p.m <= MC_ALL && p.b_floats >= B_LARGE &&
                      (threads == 1 || g->n >= (int64_t)2 * threads * NC_MIN);
     p.panel_floats = mgk_round_up(p.kc * MGK_PANEL_NR_MAX, 16);
-    cut(p.m, p.panels_apart ? 1 : mgk_ceil_div(p.m, MC), MC_STEP, &p.mc, &p.m_blocks);
+    const int64_t mc = vl >= 16 ? MC : MC_OTHER, step = vl >= 16 ? MC_STEP : MC_OTHER_STEP;
+    cut(p.m, p.panels_apart ? 1 : mgk_ceil_div(p.m, mc), step, &p.mc, &p.m_blocks);
     const bool sums = p.k_blocks > 1 && g->c.dtype == MGK_BF16;
     cut(g->n, p.k_blocks > 1 ? mgk_ceil_div(g->n, sums ? NC_SUMS : NC) : 1, MGK_PANEL_NR_MAX, &p.nc,
         &p.n_blocks);
@@ -70,7 +73,7 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads, int 
     while (!p.item_a_unit && p.m_blocks * p.n_blocks < units &&
            ((p.mc > MC_MIN && !p.panels_apart) || p.nc > NC_MIN)) {
         if (!p.panels_apart && (p.mc > MC_GOOD || p.nc <= NC_MIN))
-            cut(p.m, 2 * p.m_blocks, MC_STEP, &p.mc, &p.m_blocks);
+            cut(p.m, 2 * p.m_blocks, step, &p.mc, &p.m_blocks);
         else
             cut(g->n, 2 * p.n_blocks, MGK_PANEL_NR_MAX, &p.nc, &p.n_blocks);
     }
