@@ -168,6 +168,134 @@ MGK_INLINE vf v_quick_gelu_grad(vf x, vf *y, bool brief)
     return v_from_slope(x, v_pieces_brief(x, mgk_quick_gelu_brief_slope, MGK_QUICK_GELU_WIDTH));
 }
 
+#elif MGK_WIDTH == 8 && defined(__AVX2__)
+
+/* Of some vectors each step of all before the next one: a processor that waits for one has others to do meanwhile, and those that wait
+ * are few. Up to four, by loops that are unrolled. */
+#define V_EACH(...)                                                                                \
+    MGK_UNROLL                                                                                     \
+    for (int k = 0; k < count; k++) {                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+/* x = sigmoid(x) for |x| <= 87, and e = exp(-x): of 1 + e the inverse, which is off by 2^-22 if it is brief. An exponent is added to
+ * the bits, as e is a normal number. The fits are those of v_exp_bounded and v_exp_negative. */
+MGK_INLINE void v_sigmoids_bounded(vf *x, vf *e, int count, bool brief)
+{
+    const vf magic = v_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
+    const vf scale = v_set(-1.44269504f);
+    vf f[4], p[4];
+    V_EACH(e[k] = v_fma(x[k], scale, magic);)
+    V_EACH(f[k] = e[k] - magic;)
+    if (brief) {
+        V_EACH(f[k] = v_fma(x[k], scale, -f[k]);)
+        V_EACH(p[k] = v_fma(v_set(0.00957003222f), f[k], v_set(0.055918273f));)
+        V_EACH(p[k] = v_fma(p[k], f[k], v_set(0.240247497f));)
+        V_EACH(p[k] = v_fma(p[k], f[k], v_set(0.693121765f));)
+        V_EACH(p[k] = v_fma(p[k], f[k], v_set(0.999999259f));)
+    } else {
+        V_EACH(x[k] = v_fma(f[k], v_set(-0.693359375f), -x[k]);)
+        V_EACH(f[k] = v_fma(f[k], v_set(2.12194440e-4f), x[k]);)
+        V_EACH(p[k] = v_fma(v_set(0.00139262504f), f[k], v_set(0.00836323295f));)
+        V_EACH(p[k] = v_fma(p[k], f[k], v_set(0.0416665524f));)
+        V_EACH(p[k] = v_fma(p[k], f[k], v_set(0.166665763f));)
+        V_EACH(p[k] = v_fma(p[k], f[k], v_set(0.5f));)
+        V_EACH(p[k] = v_fma(p[k], f[k] * f[k], f[k]) + 1.0f;)
+    }
+    V_EACH(e[k] = (vf)((vu)p[k] + ((vu)e[k] << 23));)
+    V_EACH(f[k] = 1.0f + e[k];)
+    if (brief) {
+        V_EACH(x[k] = (vf)_mm256_rcp_ps((__m256)f[k]);)
+        V_EACH(f[k] = v_fma(-f[k], x[k], v_set(2.0f));) /* Newton's step */
+        V_EACH(x[k] = x[k] * f[k];)
+    } else {
+        V_EACH(x[k] = 1.0f / f[k];)
+    }
+}
+
+/* x sigmoid(c x); past 87 below 0 it stays what it is there. */
+MGK_INLINE void v_sigmoid_forms(vf *x, float c, int count, bool brief)
+{
+    vf s[4], e[4];
+    V_EACH(x[k] = v_max(v_set(-87.0f / c), x[k]);)
+    V_EACH(s[k] = v_min(v_set(87.0f), c * x[k]);)
+    v_sigmoids_bounded(s, e, count, brief);
+    V_EACH(x[k] = x[k] * s[k];)
+}
+
+/* x becomes the derivative. */
+MGK_INLINE void v_sigmoid_forms_grad(vf *x, float c, vf *y, int count, bool brief)
+{
+    vf s[4], e[4];
+    V_EACH(x[k] = v_max(v_set(-87.0f / c), x[k]);)
+    V_EACH(s[k] = v_min(v_set(87.0f), c * x[k]);)
+    v_sigmoids_bounded(s, e, count, brief);
+    V_EACH(y[k] = x[k] * s[k]; e[k] = e[k] * s[k];)
+    V_EACH(x[k] = v_fma(c * y[k], e[k], s[k]);)
+}
+
+MGK_INLINE void v_silus(vf *x, int count, bool brief)
+{
+    v_sigmoid_forms(x, 1.0f, count, brief);
+}
+
+MGK_INLINE void v_silus_grad(vf *x, vf *y, int count, bool brief)
+{
+    v_sigmoid_forms_grad(x, 1.0f, y, count, brief);
+}
+
+/* tanh form: 0.5 (1 + tanh(z)) = sigmoid(2 z),  z = sqrt(2 / pi) (x + 0.044715 x^3); below -9 it stays what it is there, -1e-28. */
+MGK_INLINE void v_gelus(vf *x, int count, bool brief)
+{
+    vf s[4], e[4];
+    V_EACH(x[k] = v_max(v_set(-9.0f), x[k]); s[k] = x[k] * x[k];)
+    V_EACH(s[k] = v_fma(v_set(0.0713548163f), s[k], v_set(1.59576912f));)
+    V_EACH(s[k] = v_min(v_set(87.0f), x[k] * s[k]);)
+    v_sigmoids_bounded(s, e, count, brief);
+    V_EACH(x[k] = x[k] * s[k];)
+}
+
+MGK_INLINE void v_gelus_grad(vf *x, vf *y, int count, bool brief)
+{
+    vf s[4], e[4], b[4];
+    V_EACH(y[k] = v_max(v_set(-9.0f), x[k]);)
+    V_EACH(b[k] = v_min(v_set(9.0f), y[k]); x[k] = b[k] * b[k];)
+    V_EACH(s[k] = v_fma(v_set(0.0713548163f), x[k], v_set(1.59576912f));)
+    V_EACH(s[k] = b[k] * s[k];)
+    v_sigmoids_bounded(s, e, count, brief);
+    V_EACH(y[k] = y[k] * s[k]; e[k] = e[k] * s[k]; b[k] = b[k] * s[k];)
+    V_EACH(x[k] = v_fma(v_set(0.214064449f), x[k], v_set(1.59576912f)); e[k] = e[k] * b[k];)
+    V_EACH(x[k] = v_fma(x[k], e[k], s[k]);)
+}
+
+/* x sigmoid(1.702 x) */
+MGK_INLINE void v_quick_gelus(vf *x, int count, bool brief)
+{
+    v_sigmoid_forms(x, 1.702f, count, brief);
+}
+
+MGK_INLINE void v_quick_gelus_grad(vf *x, vf *y, int count, bool brief)
+{
+    v_sigmoid_forms_grad(x, 1.702f, y, count, brief);
+}
+
+#define V_ONE(name)                                                                                \
+    MGK_INLINE vf v_##name(vf x, bool brief)                                                       \
+    {                                                                                              \
+        v_##name##s(&x, 1, brief);                                                                 \
+        return x;                                                                                  \
+    }                                                                                              \
+    MGK_INLINE vf v_##name##_grad(vf x, vf *y, bool brief)                                         \
+    {                                                                                              \
+        v_##name##s_grad(&x, y, 1, brief);                                                         \
+        return x;                                                                                  \
+    }
+V_ONE(silu)
+V_ONE(gelu)
+V_ONE(quick_gelu)
+#undef V_ONE
+#define V_BY_TURNS 1
+
 #else
 
 MGK_INLINE vf v_silu(vf x, bool brief)
@@ -196,6 +324,22 @@ MGK_INLINE vf v_gelu_grad(vf x, vf *y, bool brief)
     return s + *y * rest * (1.59576912f + 0.214064449f * u);
 }
 
+/* x sigmoid(1.702 x) */
+MGK_INLINE vf v_quick_gelu(vf x, bool brief)
+{
+    return x * v_sigmoid(1.702f * x, brief);
+}
+
+MGK_INLINE vf v_quick_gelu_grad(vf x, vf *y, bool brief)
+{
+    vf rest, s = v_sigmoid_both(1.702f * x, &rest, brief);
+    *y = x * s;
+    return s + 1.702f * *y * rest;
+}
+
+#endif
+
+#if !(MGK_WIDTH == 16 && defined(__AVX512DQ__))
 /* x Phi(x) */
 MGK_INLINE vf v_gelu_erf(vf x, bool brief)
 {
@@ -210,20 +354,27 @@ MGK_INLINE vf v_gelu_erf_grad(vf x, vf *y, bool brief)
     *y = x * cdf;
     return cdf + x * e * 0.398942280f;
 }
+#endif
 
-/* x sigmoid(1.702 x) */
-MGK_INLINE vf v_quick_gelu(vf x, bool brief)
-{
-    return x * v_sigmoid(1.702f * x, brief);
-}
-
-MGK_INLINE vf v_quick_gelu_grad(vf x, vf *y, bool brief)
-{
-    vf rest, s = v_sigmoid_both(1.702f * x, &rest, brief);
-    *y = x * s;
-    return s + 1.702f * *y * rest;
-}
-
+#if !defined(V_BY_TURNS)
+/* Of some vectors, one after the other. */
+#define V_ALL(name)                                                                                \
+    MGK_INLINE void v_##name##s(vf *x, int count, bool brief)                                      \
+    {                                                                                              \
+        MGK_UNROLL                                                                                 \
+        for (int k = 0; k < count; k++)                                                            \
+            x[k] = v_##name(x[k], brief);                                                          \
+    }                                                                                              \
+    MGK_INLINE void v_##name##s_grad(vf *x, vf *y, int count, bool brief)                          \
+    {                                                                                              \
+        MGK_UNROLL                                                                                 \
+        for (int k = 0; k < count; k++)                                                            \
+            x[k] = v_##name##_grad(x[k], y + k, brief);                                            \
+    }
+V_ALL(silu)
+V_ALL(gelu)
+V_ALL(quick_gelu)
+#undef V_ALL
 #endif
 
 #endif

@@ -298,8 +298,17 @@ static int64_t gate_turn(const mgk_panel_job *job, int64_t row)
     return job->gate ? job->gate_rows - (job->gate_row + row) % job->gate_rows : PANEL_MR_MAX;
 }
 
-/* c = gate * sum + residual, and h = sum if there is an h, of a tile as wide as its vectors: the same bits as from finish_rows. From
- * row `turn` on the tile's second gate counts. */
+/* One or two vectors, which are rounded together. */
+MGK_INLINE void put_row(v_real to, int64_t at, const vf *v, const int nv)
+{
+    if (nv > 1)
+        v_write_plain(to, at, (v_two){v[0], v[1]});
+    else
+        v_write(to, at, PANEL_VL, v[0]);
+}
+
+/* c = sum, or c + sum with load, or gate * sum + residual, and h = sum if there is an h, of a tile as wide as its vectors: the same
+ * bits as from finish_rows. From row `turn` on the tile's second gate counts. */
 MGK_INLINE void add_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
                          int64_t turn, const int nv, const int32_t dtype)
 {
@@ -318,15 +327,19 @@ MGK_INLINE void add_rows(const mgk_panel_job *job, int64_t row, int64_t m, const
     }
     for (int64_t i = 0; i < m; i++, t += nv * PANEL_VL) {
         const int64_t at = (row + i) * job->ldc;
+        vf v[2] = {v_set(0.0f), v_set(0.0f)};
         for (int j = 0; j < nv; j++) {
-            const vf v = v_fma(v_load(t + j * PANEL_VL), alpha, bias[j]);
-            if (before.p)
-                v_write(before, at + j * PANEL_VL, PANEL_VL, v);
+            v[j] = v_fma(v_load(t + j * PANEL_VL), alpha, bias[j]);
+            if (job->load)
+                v[j] += v_read(c, at + j * PANEL_VL, PANEL_VL);
             if (i == turn)
                 times[j] = v_load(gate + job->gate_stride + j * PANEL_VL);
-            const vf more = v_read(r, at + j * PANEL_VL, PANEL_VL);
-            v_write(c, at + j * PANEL_VL, PANEL_VL, v_fma(v, times[j], more));
         }
+        if (before.p)
+            put_row(before, at, v, nv);
+        for (int j = 0; j < nv && r.p; j++)
+            v[j] = v_fma(v[j], times[j], v_read(r, at + j * PANEL_VL, PANEL_VL));
+        put_row(c, at, v, nv);
     }
 }
 
@@ -335,7 +348,7 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
                                                   const float *t, int64_t width)
 {
     const int64_t turn = gate_turn(job, row);
-    if (job->n == width && job->act == MGK_ACT_NONE && !job->sums && !job->load && job->residual &&
+    if (job->n == width && job->act == MGK_ACT_NONE && !job->sums &&
         (turn >= m || job->gate_rows >= m)) {
         const bool wide = width > PANEL_VL;
         if (job->c_dtype == MGK_BF16)

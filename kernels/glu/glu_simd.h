@@ -35,6 +35,33 @@ MGK_INLINE vf activate_grad(vf v, vf *y, int kind, bool brief)
                                        : v_gelu_erf_grad(v, y, brief);
 }
 
+MGK_INLINE v_two activate_two(v_two v, int kind, bool brief)
+{
+    vf x[2] = {v.a, v.b};
+    if (kind == MGK_GLU_SILU)
+        v_silus(x, 2, brief);
+    else if (kind == MGK_GLU_GELU_TANH)
+        v_gelus(x, 2, brief);
+    else
+        return (v_two){activate(v.a, kind, brief), activate(v.b, kind, brief)};
+    return (v_two){x[0], x[1]};
+}
+
+MGK_INLINE v_two activate_grad_two(v_two v, v_two *y, int kind, bool brief)
+{
+    vf x[2] = {v.a, v.b}, act[2];
+    if (kind == MGK_GLU_SILU) {
+        v_silus_grad(x, act, 2, brief);
+    } else if (kind == MGK_GLU_GELU_TANH) {
+        v_gelus_grad(x, act, 2, brief);
+    } else {
+        x[0] = activate_grad(x[0], act, kind, brief);
+        x[1] = activate_grad(x[1], act + 1, kind, brief);
+    }
+    *y = (v_two){act[0], act[1]};
+    return (v_two){x[0], x[1]};
+}
+
 /* Rows are fetched in the order of memory, this far beyond the next one: both halves in turns, at the places where they
  * are read, took 1.4 times as long on a Zen 5, which does not foresee them. */
 enum {
@@ -60,9 +87,8 @@ MGK_INLINE void glu_loop(const mgk_glu_args *a, int64_t first, int64_t end, cons
             v_two l = v_read_two(left, done), m = v_read_two(right, done);
             v_prefetch_two(left, ahead + 2 * done, near);
             v_prefetch_two(left, ahead + 2 * done + 2 * MGK_WIDTH, near);
-            v_write_two(
-                out, done,
-                (v_two){activate(l.a, kind, brief) * m.a, activate(l.b, kind, brief) * m.b});
+            const v_two act = activate_two(l, kind, brief);
+            v_write_two(out, done, (v_two){act.a * m.a, act.b * m.b});
         }
         MGK_EACH_VECTOR_FROM(done, i, a->dim, {
             v_put(out, i, activate(v_get(left, i), kind, brief) * v_get(right, i));
@@ -126,8 +152,7 @@ MGK_INLINE void glu_grad_loop(const mgk_glu_args *a, int64_t first, int64_t end,
                 v_two act, slope, l = v_read_two(left, i), d = v_read_two(dy, i);
                 v_prefetch_two(left, ahead + i, near);
                 v_fetch_two(dy, i, far);
-                slope.a = activate_grad(l.a, &act.a, kind, brief);
-                slope.b = activate_grad(l.b, &act.b, kind, brief);
+                slope = activate_grad_two(l, &act, kind, brief);
                 slope = (v_two){d.a * slope.a, d.b * slope.b};
                 if (stream) {
                     v_write_two(kept, i - at, slope);

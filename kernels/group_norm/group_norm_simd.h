@@ -356,13 +356,12 @@ static bool fetches(const job *j, mgk_buf out)
     return v_zen4() && mgk_streams(out, j->a->n * j->a->rows, j->a->c);
 }
 
-/* Of one vector, whose columns begin at k. */
-MGK_INLINE vf applied(vf x, const float *k, int64_t column, bool silu, int32_t type)
+/* Of one vector, whose columns begin at k; before the activation. */
+MGK_INLINE vf normalized(vf x, const float *k, int64_t column, int32_t type)
 {
     const vf times = v_load(k + TIMES * column);
-    const vf h = type == MGK_BF16 ? v_fma(x, times, v_load(k + PLUS * column))
-                                  : v_fma(x - v_load(k), times, v_load(k + BIAS * column));
-    return silu ? v_silu(h, type == MGK_BF16) : h;
+    return type == MGK_BF16 ? v_fma(x, times, v_load(k + PLUS * column))
+                            : v_fma(x - v_load(k), times, v_load(k + BIAS * column));
 }
 
 MGK_INLINE void apply_loop(const job *j, int64_t block, int64_t far, bool silu, int32_t type)
@@ -378,12 +377,15 @@ MGK_INLINE void apply_loop(const job *j, int64_t block, int64_t far, bool silu, 
         for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
             const v_two x = v_read_two(in, r * c + done);
             v_fetch_two(in, r * c + done, far);
-            v_write_two(out, r * c + done,
-                        (v_two){applied(x.a, k + done, column, silu, type),
-                                applied(x.b, k + done + MGK_WIDTH, column, silu, type)});
+            vf h[2] = {normalized(x.a, k + done, column, type),
+                       normalized(x.b, k + done + MGK_WIDTH, column, type)};
+            if (silu)
+                v_silus(h, 2, type == MGK_BF16);
+            v_write_two(out, r * c + done, (v_two){h[0], h[1]});
         }
         MGK_EACH_VECTOR_FROM(done, i, c, {
-            v_put(out, r * c + i, applied(v_get(in, r * c + i), k + i, column, silu, type));
+            const vf h = normalized(v_get(in, r * c + i), k + i, column, type);
+            v_put(out, r * c + i, silu ? v_silu(h, type == MGK_BF16) : h);
         });
     }
     v_stream_end(out.stream);

@@ -22,7 +22,7 @@ MGK_INLINE vf v_silu_slope_sums(vf x)
     return v_from_slope(x, v_fma(p, m, v_piece(table[0], i)));
 }
 #else
-/* Here the brief form divides in full; its exponential is off by 2^-18. */
+/* Here the brief form is off by 2^-18, as its exponential. */
 MGK_INLINE vf v_silu_slope_sums(vf x)
 {
     vf y;

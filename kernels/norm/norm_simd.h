@@ -186,7 +186,7 @@ MGK_INLINE void fetch_two(v_real in, int64_t i, fetch_ahead fetch)
 /* The values that a buffer of this dtype would hold. */
 MGK_INLINE v_two two_rounded(v_two v, int32_t dtype)
 {
-#if MGK_WIDTH == 16 && defined(__AVX512BF16__)
+#if (MGK_WIDTH == 16 && defined(__AVX512BF16__)) || defined(V_HALVES_TWO)
     if (dtype == MGK_BF16) /* as v_write_two rounds */
         return v_two_from_bf16(v_two_bf16(v));
 #endif

@@ -3,6 +3,8 @@
 #include "kernels/common/case_tools.h"
 #include "kernels/pointwise/pointwise.h"
 
+#include <math.h>
+
 static const int64_t counts[] = {0, 1, 3, 16, 17, 63, 1000, 16384, 40001};
 enum { COUNTS = sizeof counts / sizeof counts[0], KINDS = MGK_UNARY_TANH + 1 };
 
@@ -179,6 +181,29 @@ static void convert(mgk_case *c, mgk_pointwise_args *a, int index)
         c->tolerance = 1.0f / 250; /* a tie may fall either way */
 }
 
+/* What rounding to bf16 must not take for a number: NaN whose payload would overflow, or vanish with the lower half; and ties
+ * and infinities. Among numbers, in the first vector of a pair and in the second, of any width. */
+static void convert_ends(mgk_case *c, mgk_pointwise_args *a)
+{
+    static float values[96];
+    for (int i = 0; i < 96; i++)
+        values[i] = (float)(i - 40) / 64 + 1 / 16384.0f;
+    values[5] = values[37] = __builtin_nanf("0x3fffff");
+    values[47] = values[64] = -__builtin_nanf("0x3fffff");
+    values[27] = __builtin_nansf("1");
+    values[80] = 1 + 1 / 256.0f;
+    values[81] = 1 + 3 / 256.0f;
+    values[82] = INFINITY;
+    values[83] = -INFINITY;
+    a->count = 96;
+    a->alpha = 1;
+    MGK_CASE_BEGIN(c, MGK_OP_convert, "ends f32 to bf16");
+    a->x.dtype = MGK_F32;
+    a->y.dtype = MGK_BF16;
+    mgk_case_given(c, &a->x, MGK_F32, a->count, values);
+    mgk_case_add(c, &a->y, MGK_CASE_OUT, MGK_FILL_ZERO, MGK_BF16, a->count, 0, 1);
+}
+
 /* Each line: the op and what is wrong with it. */
 enum {
     BAD_COUNT,
@@ -259,7 +284,7 @@ MGK_CASES(pointwise)
     mgk_pointwise_args *a = (void *)&c->args;
     (void)seed;
     enum { ACTIVATION = COUNTS * KINDS * 2 * 4, SUMS = COUNTS * 2 * 6 };
-    enum { ROWS = SHAPES * ROW_OPS * ROW_FORMS * 2, CONVERT = COUNTS * 9, LARGE = 2, ENDS = 4 };
+    enum { ROWS = SHAPES * ROW_OPS * ROW_FORMS * 2, CONVERT = COUNTS * 9, LARGE = 2, ENDS = 5 };
     if (index < ACTIVATION)
         activation(c, a, index);
     else if ((index -= ACTIVATION) < SUMS)
@@ -271,7 +296,7 @@ MGK_CASES(pointwise)
     else if ((index -= CONVERT) < LARGE)
         large(c, a, index);
     else if ((index -= LARGE) < ENDS)
-        ends(c, a, index);
+        index < 4 ? ends(c, a, index) : convert_ends(c, a);
     else if ((index -= ENDS) < ILLEGAL)
         illegal(c, a, index);
     else

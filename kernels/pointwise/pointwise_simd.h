@@ -96,6 +96,35 @@ MGK_INLINE vf activate_grad(vf v, int kind, bool brief)
     }
 }
 
+MGK_INLINE void activate_all(vf *x, int count, int kind, bool brief)
+{
+    if (kind == MGK_UNARY_SILU)
+        v_silus(x, count, brief);
+    else if (kind == MGK_UNARY_GELU_TANH)
+        v_gelus(x, count, brief);
+    else if (kind == MGK_UNARY_QUICK_GELU)
+        v_quick_gelus(x, count, brief);
+    else
+        MGK_UNROLL
+    for (int k = 0; k < count; k++)
+        x[k] = activate(x[k], kind, brief);
+}
+
+MGK_INLINE void activate_grad_two(vf *x, int kind, bool brief)
+{
+    vf y[2];
+    if (kind == MGK_UNARY_SILU) {
+        v_silus_grad(x, y, 2, brief);
+    } else if (kind == MGK_UNARY_GELU_TANH) {
+        v_gelus_grad(x, y, 2, brief);
+    } else if (kind == MGK_UNARY_QUICK_GELU) {
+        v_quick_gelus_grad(x, y, 2, brief);
+    } else {
+        x[0] = activate_grad(x[0], kind, brief);
+        x[1] = activate_grad(x[1], kind, brief);
+    }
+}
+
 /* Elements to fetch ahead where v_far gives no distance: measured, as that the gradient's two inputs are then read
  * faster without. */
 enum { AHEAD = 512 };
@@ -108,11 +137,24 @@ MGK_INLINE void unary_fetch(v_real in, int64_t at, int64_t far)
         v_prefetch_two(in, at + AHEAD, true);
 }
 
-/* Four vectors at a time as long as there are, of activations of bf16 that come from pieces; returns where it ends. */
+/* Four vectors at a time as long as there are, of activations that go by turns, or of bf16 and from pieces; returns where it ends. */
 MGK_INLINE int64_t unary_fours(v_real in, v_real out, int64_t n, int64_t far, int kind)
 {
     int64_t done = 0;
-#if defined(V_HAS_FOUR)
+#if defined(V_BY_TURNS)
+    const bool turns =
+        kind == MGK_UNARY_SILU || kind == MGK_UNARY_GELU_TANH || kind == MGK_UNARY_QUICK_GELU;
+    for (; turns && done + 4 * MGK_WIDTH <= n; done += 4 * MGK_WIDTH) {
+        const int64_t next = done + 2 * MGK_WIDTH;
+        const v_two a = v_read_two(in, done), b = v_read_two(in, next);
+        vf x[4] = {a.a, a.b, b.a, b.b};
+        unary_fetch(in, done, far);
+        unary_fetch(in, next, far);
+        activate_all(x, 4, kind, in.dtype == MGK_BF16);
+        v_write_two(out, done, (v_two){x[0], x[1]});
+        v_write_two(out, next, (v_two){x[2], x[3]});
+    }
+#elif defined(V_HAS_FOUR)
     const bool pieces = kind == MGK_UNARY_SILU || kind == MGK_UNARY_GELU_TANH ||
                         kind == MGK_UNARY_GELU_ERF || kind == MGK_UNARY_QUICK_GELU;
     for (; in.dtype == MGK_BF16 && pieces && done + 4 * MGK_WIDTH <= n; done += 4 * MGK_WIDTH) {
@@ -189,8 +231,9 @@ MGK_INLINE void unary_grad_loop(const mgk_pointwise_args *a, int64_t at, int64_t
         v_two v = v_read_two(in, done), d = v_read_two(dy, done);
         v_fetch_two(in, done, far);
         v_fetch_two(dy, done, far);
-        v = (v_two){activate_grad(v.a, kind, brief) * d.a, activate_grad(v.b, kind, brief) * d.b};
-        v_write_two(dx, done, v);
+        vf x[2] = {v.a, v.b};
+        activate_grad_two(x, kind, brief);
+        v_write_two(dx, done, (v_two){x[0] * d.a, x[1] * d.b});
     }
     MGK_EACH_VECTOR_FROM(
         done, i, n, { v_put(dx, i, activate_grad(v_get(in, i), kind, brief) * v_get(dy, i)); });
