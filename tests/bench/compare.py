@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Times of the kernels beside those of PyTorch and oneDNN, on one core, in alternation.
 
-    compare.py CHECKKERNEL [--core 1] [--rounds 3] [--op NAME]... [--isa avx2] [--markdown FILE]
+    compare.py CHECKKERNEL [--core 1] [--rounds 3] [--op NAME]... [--case TEXT] [--isa avx2] [--markdown FILE]
 
 CHECKKERNEL is the program of a release build. Each round times every op by `checkkernel --bench --chosen`, then the
 same shapes in PyTorch and in oneDNN; a ratio is the median over the rounds, and so is a share of the peaks, which each
@@ -9,6 +9,7 @@ same shapes in PyTorch and in oneDNN; a ratio is the median over the rounds, and
 that other work on the machine disturbs little. PyTorch is imported if the interpreter has it; else it is installed
 into a virtual environment in the user's cache folder. oneDNN is used if its headers are installed (Debian:
 libdnnl-dev). With --isa avx2 all sides, and the peaks, keep to what a processor with AVX2 and FMA, but without AVX-512, has.
+PyTorch's products and convolutions in bf16 then take seconds each, which --case f32 leaves out.
 Nothing of this is part of the tests.
 """
 import argparse
@@ -255,9 +256,9 @@ def onednn_version(program):
 
 # ---- rounds and table ----
 
-def our_times(checkkernel, op, folder, isa=None):
+def our_times(checkkernel, op, folder, isa=None, case=None):
     path = os.path.join(folder, "times.json")
-    only = ["--variant", VARIANTS[isa]] if isa else []
+    only = (["--variant", VARIANTS[isa]] if isa else []) + (["--case", case] if case else [])
     subprocess.run([checkkernel, "--bench", "--chosen", "--op", op, "--json", path] + only, check=True,
                    stdout=subprocess.DEVNULL)
     with open(path, encoding="utf-8") as f:
@@ -272,7 +273,7 @@ def with_halves(ops):
 
 def run_round(torch, options, folder, driver, results, peaks):
     for op in with_halves(options.op) if options.op else OPS:
-        ours = our_times(options.checkkernel, op, folder, options.isa)
+        ours = our_times(options.checkkernel, op, folder, options.isa, options.case)
         for name in ("f32", "bf16", "copy", "in_place", "read", "write"):
             peaks[name] = max(peaks.get(name, 0), ours[name])
         plain = [line["case"] for line in ours["times"] if not line["case"].endswith(" gated")]  # no single call there is
@@ -341,6 +342,7 @@ def main():
     parser.add_argument("--core", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--op", action="append")
+    parser.add_argument("--case", help="part of the names of the cases to time")
     parser.add_argument("--isa", choices=ISAS)
     parser.add_argument("--markdown")
     options = parser.parse_args()
