@@ -7,6 +7,15 @@
  * (batch item, head) and combined over the batch in order.
  */
 
+/* What is read next, line by line: it comes from memory, and a tile of queries is too short to wait for it. Asked for one at a
+ * time while this is computed, as a processor passes over what it is asked for while it still waits for many others. */
+enum { LINES = 512 };
+
+typedef struct lines_ahead {
+    const uint8_t *line[LINES];
+    int64_t n, at; /* at: how many have been asked for */
+} lines_ahead;
+
 /* A tile of keys as factors, and its gradients. */
 typedef struct key_tile {
     unit *columns, *value_columns, *rows; /* units(dim) x KEYS twice, units(KEYS) x wide */
@@ -25,8 +34,7 @@ typedef struct grad_task {
     unit *ds_rows;                      /* MGK_PAIRS: ds as a left factor over keys */
     float *term, *lse, *delta, *d_bias; /* lse in powers of two */
     int64_t i0, n;                      /* the tile of queries */
-    rows_ahead ahead;
-    bool first; /* tile of keys */
+    lines_ahead *ahead;
 } grad_task;
 
 static grad_task grad_task_at(const attention_job *job, int64_t task, int thread)
@@ -138,23 +146,54 @@ static void pack_queries(grad_task *t)
         row_products_of(t, MGK_F32);
 }
 
-/* p = 2^(score - lse) and ds = p (dp - delta) of row i and some vectors of keys from j on. */
-MGK_INLINE void grad_vectors(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
-                             bool biased, int vectors, vf *p, vf *ds)
+/* Adds some gradients of the scores of row i from key j on to those of the table of distances. */
+MGK_INLINE void add_to_bias(const grad_task *t, const scoring *c, int64_t i, int64_t j, vf ds)
 {
-    const float *s = t->s + i * KEYS, *dp = t->dp + i * KEYS + j;
-    vf lse = v_set(t->lse[i]), delta = v_set(t->delta[i]);
+    float *to = t->d_bias - i + j;
+    int64_t lanes = mgk_min(MGK_WIDTH, c->n - j);
+    if (lanes > 0)
+        v_store_lanes(to, lanes, v_load_lanes(to, lanes) + ds);
+}
+
+#if MGK_WIDTH == 16
+/* Products of some queries with some keys, and what becomes of them, stay in registers: as many as are under way at a
+ * time, and leave room for the factors. */
+enum { BLOCK_ROWS = 4, BLOCK_VECTORS = 2 };
+
+/* s = q . k and dp = d_o . v - delta of rows from i on and vectors of keys from j on. */
+MGK_INLINE void block_products(const grad_task *t, const key_tile *k, int64_t i, int64_t j,
+                               int rows, int vectors, vf s[][BLOCK_VECTORS], vf dp[][BLOCK_VECTORS])
+{
+    const unit *q = t->q.p + i * t->q.row, *d_o = t->d_o.p + i * t->d_o.row;
+    const unit *keys = k->columns + j, *values = k->value_columns + j;
     MGK_UNROLL
-    for (int v = 0; v < vectors; v++)
-        p[v] = score(c, s, j + v * MGK_WIDTH, lse, terms, biased);
-    powers_of_2(p, vectors);
-    MGK_UNROLL
-    for (int v = 0; v < vectors; v++)
-        ds[v] = p[v] * (v_load(dp + v * MGK_WIDTH) - delta);
-    for (int v = 0; biased && t->d_bias && v < vectors && j + v * MGK_WIDTH < c->n; v++) {
-        float *to = t->d_bias - i + j + v * MGK_WIDTH;
-        int64_t lanes = mgk_min(MGK_WIDTH, c->n - j - v * MGK_WIDTH);
-        v_store_lanes(to, lanes, v_load_lanes(to, lanes) + ds[v]);
+    for (int r = 0; r < rows; r++)
+        MGK_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        s[r][v] = v_set(0);
+        dp[r][v] = v_set(-t->delta[i + r]);
+    }
+    const uint8_t *const *line = t->ahead->line + t->ahead->at;
+    int64_t lines = mgk_min(t->deep, t->ahead->n - t->ahead->at);
+    t->ahead->at += lines;
+    for (int64_t u = 0; u < t->deep; u++, keys += KEYS, values += KEYS) {
+        if (u < lines)
+            __builtin_prefetch(line[u], 0, 2);
+        vf key[BLOCK_VECTORS], value[BLOCK_VECTORS];
+        MGK_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            key[v] = load_units(keys + v * MGK_WIDTH);
+            value[v] = load_units(values + v * MGK_WIDTH);
+        }
+        MGK_UNROLL
+        for (int r = 0; r < rows; r++) {
+            vf query = broadcast(q + r * t->q.row + u), d = broadcast(d_o + r * t->d_o.row + u);
+            MGK_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                s[r][v] = multiply_add(s[r][v], query, key[v]);
+                dp[r][v] = multiply_add(dp[r][v], d, value[v]);
+            }
+        }
     }
 }
 
@@ -169,94 +208,156 @@ MGK_INLINE vf pairs_of(vf low, vf high)
     return (vf)_mm512_permutexvar_epi16(order, both);
 }
 
-/* Row i and, of two rows, the next (else zeros): s and dp of row i become pairs of the two rows, ds_rows gets
- * pairs of keys. One or two vectors. */
-MGK_INLINE void grad_factors(const grad_task *t, const scoring *c, int64_t i, int64_t j, int rows,
-                             bool terms, bool biased, int vectors)
+/* Row i and the next, or zeros, as factors: s and dp get pairs of rows, ds_rows pairs of keys. */
+MGK_INLINE void store_factors(const grad_task *t, int64_t i, int64_t j, int vectors,
+                              vf p[][BLOCK_VECTORS], vf ds[][BLOCK_VECTORS])
 {
-    vf p[2][2] = {0}, ds[2][2] = {0};
-    scoring below = *c;
-    below.bias = biased ? c->bias - 1 : NULL;
-    grad_vectors(t, c, i, j, terms, biased, vectors, p[0], ds[0]);
-    if (rows == 2)
-        grad_vectors(t, &below, i + 1, j, terms, biased, vectors, p[1], ds[1]);
+    int64_t at = i / 2 * KEYS + j;
     MGK_UNROLL
     for (int v = 0; v < vectors; v++) {
-        v_store(t->s + i * KEYS + j + v * MGK_WIDTH, pairs_of(p[0][v], p[1][v]));
-        v_store(t->dp + i * KEYS + j + v * MGK_WIDTH, pairs_of(ds[0][v], ds[1][v]));
+        v_store(t->s + at + v * MGK_WIDTH, pairs_of(p[0][v], p[1][v]));
+        v_store(t->dp + at + v * MGK_WIDTH, pairs_of(ds[0][v], ds[1][v]));
     }
-    float *to = (float *)t->ds_rows + i * KEYS / 2 + j / 2;
-    v_store(to, (vf)_mm512_cvtne2ps_pbh((__m512)ds[0][1], (__m512)ds[0][0]));
-    v_store(to + KEYS / 2, (vf)_mm512_cvtne2ps_pbh((__m512)ds[1][1], (__m512)ds[1][0]));
+    MGK_UNROLL
+    for (int r = 0; r < 2; r++)
+        v_store((float *)t->ds_rows + (i + r) * KEYS / 2 + j / 2,
+                (vf)_mm512_cvtne2ps_pbh(vectors == 2 ? (__m512)ds[r][1] : _mm512_setzero_ps(),
+                                        (__m512)ds[r][0]));
 }
 #else
-MGK_INLINE void grad_factors(const grad_task *t, const scoring *c, int64_t i, int64_t j, int rows,
-                             bool terms, bool biased, int vectors)
+MGK_INLINE void store_factors(const grad_task *t, int64_t i, int64_t j, int vectors,
+                              vf p[][BLOCK_VECTORS], vf ds[][BLOCK_VECTORS])
 {
-    vf p[AT_ONCE], ds[AT_ONCE];
     bool bf16 = t->a->q.dtype == MGK_BF16;
-    (void)rows;
-    grad_vectors(t, c, i, j, terms, biased, vectors, p, ds);
     MGK_UNROLL
     for (int v = 0; v < vectors; v++) {
         int64_t at = i * KEYS + j + v * MGK_WIDTH;
-        v_store(t->s + at, bf16 ? round_to_bf16(p[v]) : p[v]);
-        v_store(t->dp + at, bf16 ? round_to_bf16(ds[v]) : ds[v]);
+        v_store(t->s + at, bf16 ? round_to_bf16(p[0][v]) : p[0][v]);
+        v_store(t->dp + at, bf16 ? round_to_bf16(ds[0][v]) : ds[0][v]);
     }
 }
 #endif
 
-MGK_INLINE void grad_rows(const grad_task *t, const scoring *c, int64_t i, int rows, bool terms,
-                          bool biased)
+/* p = 2^(score - lse) and ds = p dp of some rows and vectors of keys, as factors. */
+MGK_INLINE void grad_block(const grad_task *t, const key_tile *k, const scoring *c, int64_t i,
+                           int64_t j, int rows, int vectors, bool terms, bool biased)
+{
+    vf s[BLOCK_ROWS][BLOCK_VECTORS] = {0}, dp[BLOCK_ROWS][BLOCK_VECTORS] = {0};
+    block_products(t, k, i, j, rows, vectors, s, dp);
+    MGK_UNROLL
+    for (int r = 0; r < rows; r += 2) {
+        vf x[2 * BLOCK_VECTORS] = {0};
+        MGK_UNROLL
+        for (int n = 0; n < 2 * vectors; n++) {
+            int row = r + n / vectors, v = n % vectors;
+            if (row < rows)
+                x[n] = score_of(c, s[row][v], biased ? c->bias - i - row : NULL, j + v * MGK_WIDTH,
+                                v_set(t->lse[i + row]), terms);
+        }
+        powers_of_2(x, rows == 1 ? vectors : 2 * vectors);
+        MGK_UNROLL
+        for (int n = 0; n < 2 * vectors; n++) {
+            int row = r + n / vectors, v = n % vectors;
+            if (row >= rows)
+                continue;
+            s[row][v] = x[n];
+            dp[row][v] *= x[n];
+            if (biased && t->d_bias)
+                add_to_bias(t, c, i + row, j + v * MGK_WIDTH, dp[row][v]);
+        }
+    }
+    MGK_UNROLL
+    for (int r = 0; r < rows; r += UNIT_VALUES)
+        store_factors(t, i + r, j, vectors, s + r, dp + r);
+}
+
+MGK_INLINE void grad_rows(const grad_task *t, const key_tile *k, const scoring *c, int64_t i,
+                          int rows, bool terms, bool biased)
+{
+    int64_t j = 0;
+    for (; j + MGK_WIDTH < c->n; j += BLOCK_VECTORS * MGK_WIDTH)
+        grad_block(t, k, c, i, j, rows, BLOCK_VECTORS, terms, biased);
+    if (j < c->n)
+        grad_block(t, k, c, i, j, rows, 1, terms, biased);
+}
+
+/* p and ds of a tile of queries and one of keys, as factors. */
+MGK_INLINE void grad_scores_of(const grad_task *t, const key_tile *k, const scoring *c, bool terms,
+                               bool biased)
+{
+    int64_t i = 0;
+    for (; i + BLOCK_ROWS <= t->n; i += BLOCK_ROWS)
+        grad_rows(t, k, c, i, BLOCK_ROWS, terms, biased);
+    for (; i + 2 <= t->n; i += 2)
+        grad_rows(t, k, c, i, 2, terms, biased);
+    if (i < t->n)
+        grad_rows(t, k, c, i, 1, terms, biased);
+}
+#else
+/* s holds q . k and dp holds d_o . v of row i; some vectors of keys become p and ds. */
+MGK_INLINE void grad_factors(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
+                             bool biased, int vectors)
+{
+    float *s = t->s + i * KEYS + j, *dp = t->dp + i * KEYS + j;
+    vf p[AT_ONCE], lse = v_set(t->lse[i]), delta = v_set(t->delta[i]);
+    bool bf16 = t->a->q.dtype == MGK_BF16;
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++)
+        p[v] = score_of(c, v_load(s + v * MGK_WIDTH), biased ? c->bias - i : NULL,
+                        j + v * MGK_WIDTH, lse, terms);
+    powers_of_2(p, vectors);
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        vf ds = p[v] * (v_load(dp + v * MGK_WIDTH) - delta);
+        if (biased && t->d_bias)
+            add_to_bias(t, c, i, j + v * MGK_WIDTH, ds);
+        v_store(s + v * MGK_WIDTH, bf16 ? round_to_bf16(p[v]) : p[v]);
+        v_store(dp + v * MGK_WIDTH, bf16 ? round_to_bf16(ds) : ds);
+    }
+}
+
+MGK_INLINE void grad_scores_of(const grad_task *t, const key_tile *k, const scoring *c, bool terms,
+                               bool biased)
 {
     enum { LEAST = 16 / MGK_WIDTH }; /* packed keys come in sixteens */
-    int64_t j = 0;
-    for (; j + 16 < c->n; j += 32)
-        grad_factors(t, c, i, j, rows, terms, biased, 2 * LEAST);
-    if (j < c->n)
-        grad_factors(t, c, i, j, rows, terms, biased, LEAST);
-}
-
-/* On entry s holds q . k and dp holds d_o . v; on return p and ds, as factors. */
-MGK_INLINE void grad_softmax_of(const grad_task *t, const scoring *first, bool terms, bool biased)
-{
-    scoring c = *first;
-    int64_t i = 0;
-    for (; i + UNIT_VALUES <= t->n; i += UNIT_VALUES) {
-        for (int64_t r = i; t->ahead.dim && t->first && r < i + UNIT_VALUES; r++)
-            fetch_ahead(&t->ahead, r);
-        grad_rows(t, &c, i, UNIT_VALUES, terms, biased);
-        c.bias = biased ? c.bias - UNIT_VALUES : NULL;
+    int64_t columns = mgk_pad16(k->n);
+    product(t->n, columns, t->deep, t->q, (unit_rows){k->columns, KEYS}, (float_rows){t->s, KEYS},
+            false);
+    product(t->n, columns, t->deep, t->d_o, (unit_rows){k->value_columns, KEYS},
+            (float_rows){t->dp, KEYS}, false);
+    for (int64_t i = 0; i < t->n; i++) {
+        int64_t j = 0;
+        for (int n = 0; n < 8 && t->ahead->at < t->ahead->n; n++)
+            __builtin_prefetch(t->ahead->line[t->ahead->at++]);
+        for (; j + 16 < c->n; j += 32)
+            grad_factors(t, c, i, j, terms, biased, 2 * LEAST);
+        if (j < c->n)
+            grad_factors(t, c, i, j, terms, biased, LEAST);
     }
-    if (i < t->n)
-        grad_rows(t, &c, i, 1, terms, biased);
 }
+#endif
 
-static void grad_softmax(const grad_task *t, const scoring *c)
+static void grad_scores(const grad_task *t, const key_tile *k, const scoring *c)
 {
     if (c->bias)
-        grad_softmax_of(t, c, true, true);
+        grad_scores_of(t, k, c, true, true);
     else if (c->term)
-        grad_softmax_of(t, c, true, false);
+        grad_scores_of(t, k, c, true, false);
     else
-        grad_softmax_of(t, c, false, false);
+        grad_scores_of(t, k, c, false, false);
 }
 
 /* One tile of queries and one of keys. */
 static void grad_step(const grad_task *t, int64_t j0, const scoring *c, bool first)
 {
     key_tile k = key_tile_at(t, j0);
-    int64_t columns = mgk_pad16(k.n), wide = t->wide;
+    int64_t wide = t->wide;
     const unit *p = (unit *)t->s, *ds = (unit *)t->dp;
-    product(t->n, columns, t->deep, t->q, (unit_rows){k.columns, KEYS}, (float_rows){t->s, KEYS},
-            false);
-    product(t->n, columns, t->deep, t->d_o, (unit_rows){k.value_columns, KEYS},
-            (float_rows){t->dp, KEYS}, false);
-    grad_softmax(t, c);
-    product(k.n, wide, units(t->n), (left_factor){p, 1, UNIT_VALUES * KEYS},
-            (unit_rows){t->right_room[1], wide}, (float_rows){k.dv, wide}, true);
-    product(k.n, wide, units(t->n), (left_factor){ds, 1, UNIT_VALUES * KEYS},
-            (unit_rows){t->right_room[0], wide}, (float_rows){k.dk, wide}, true);
+    grad_scores(t, &k, c);
+    product(k.n, wide, units(t->n), (left_factor){p, 1, KEYS}, (unit_rows){t->right_room[1], wide},
+            (float_rows){k.dv, wide}, true);
+    product(k.n, wide, units(t->n), (left_factor){ds, 1, KEYS}, (unit_rows){t->right_room[0], wide},
+            (float_rows){k.dk, wide}, true);
     left_factor rows = {ds, KEYS, 1};
     if (UNIT_VALUES == 2)
         rows = (left_factor){t->ds_rows, KEYS / 2, 1};
@@ -264,22 +365,42 @@ static void grad_step(const grad_task *t, int64_t j0, const scoring *c, bool fir
             !first);
 }
 
-/* What the task after this one reads. */
-static rows_ahead grad_rows_after(const attention_job *job, int64_t task)
+static void add_lines(lines_ahead *a, real_rows rows, int64_t n, int64_t dim)
 {
-    const mgk_attention_args *a = job->a;
-    int64_t heads = mgk_attention_kv_heads(a), b = (task + 1) / heads, dim = a->head_dim;
-    int64_t at = (task + 1) % heads * dim, q = b * a->q_batch + at, o = b * a->o_batch + at;
-    if (a->q.dtype == MGK_BF16 || heads != a->heads || a->sq > MGK_ATT_GRAD || a->sk > 2 * KEYS ||
-        b >= a->batch)
-        return (rows_ahead){.dim = 0};
-    return (rows_ahead){.rows = {{a->q, q, a->q_row},
-                                 {a->k, b * a->k_batch + at, a->k_row},
-                                 {a->v, b * a->v_batch + at, a->v_row},
-                                 {a->o, o, a->o_row},
-                                 {a->d_o, o, a->o_row}},
-                        .n = {a->sq, a->sk, a->sk, a->sq, a->sq},
-                        .dim = dim};
+    int64_t size = rows.b.dtype == MGK_BF16 ? 2 : 4;
+    const uint8_t *p = (const uint8_t *)rows.b.p + rows.at * size;
+    for (int64_t i = 0; i < n; i++, p += rows.row * size)
+        for (int64_t d = 0; d < dim * size && a->n < LINES; d += 64)
+            a->line[a->n++] = p + d;
+}
+
+/* What comes after a tile of queries: the next one, of this head or another, and a share of the next task's keys. */
+static void look_ahead(const grad_task *t, const attention_job *job, int64_t task, int64_t tile)
+{
+    const mgk_attention_args *a = t->a;
+    int64_t kv_heads = mgk_attention_kv_heads(a), group = a->heads / kv_heads;
+    int64_t tiles = job->tiles.count, share = mgk_div_up(a->sk, group * tiles);
+    int64_t j0 = (t->h % group * tiles + tile) * share;
+    bool last = tile + 1 == tiles && t->h % group + 1 == group;
+    grad_task then = *t, after = *t; /* the next tile, the next task */
+    after.b = (task + 1) / kv_heads;
+    after.kv = (task + 1) % kv_heads;
+    then.b = last ? after.b : t->b;
+    then.h = !last ? t->h + (tile + 1) / tiles : after.kv * group;
+    then.i0 = mgk_attention_query_tile(&job->tiles, (tile + 1) % tiles, &then.n);
+    t->ahead->n = t->ahead->at = 0;
+    if (then.b < a->batch) {
+        real_rows lse = {a->lse, (then.b * a->heads + then.h) * a->sq + then.i0, 16};
+        add_lines(t->ahead, q_rows(&then, a->q), then.n, t->dim);
+        add_lines(t->ahead, o_rows(&then, a->d_o), then.n, t->dim);
+        add_lines(t->ahead, o_rows(&then, a->o), then.n, t->dim);
+        add_lines(t->ahead, lse, mgk_div_up(then.n, 16), 16);
+    }
+    if (after.b < a->batch) {
+        int64_t n = mgk_max(0, mgk_min(share, a->sk - j0));
+        add_lines(t->ahead, k_rows(&after, a->k, j0), n, t->dim);
+        add_lines(t->ahead, v_rows(&after, a->v, j0), n, t->dim);
+    }
 }
 
 static void grad_queries(grad_task *t, float *bias_part)
@@ -300,7 +421,6 @@ static void grad_queries(grad_task *t, float *bias_part)
         if (c.bias)
             c.term = t->term;
         t->d_bias = bias_part ? bias_part + a->sq - 1 - t->i0 + j0 : NULL;
-        t->first = first;
         grad_step(t, j0, &c, first);
         first = false;
     }
@@ -314,8 +434,9 @@ static void attention_grad_task(void *arg, int64_t task, int thread)
     const attention_job *job = arg;
     const mgk_attention_args *a = job->a;
     grad_task t = grad_task_at(job, task, thread);
+    lines_ahead ahead;
+    t.ahead = &ahead;
     int64_t group = a->heads / mgk_attention_kv_heads(a);
-    t.ahead = grad_rows_after(job, task);
     pack_keys(&t);
     for (t.h = t.kv * group; t.h < (t.kv + 1) * group; t.h++) {
         float *bias_part = NULL;
@@ -325,8 +446,10 @@ static void attention_grad_task(void *arg, int64_t task, int thread)
         }
         for (int64_t tile = 0; tile < job->tiles.count; tile++) {
             t.i0 = mgk_attention_query_tile(&job->tiles, tile, &t.n);
-            if (t.n > 0)
-                grad_queries(&t, bias_part);
+            if (t.n == 0)
+                continue;
+            look_ahead(&t, job, task, tile);
+            grad_queries(&t, bias_part);
         }
     }
     for (int64_t j0 = 0; j0 < a->sk; j0 += KEYS) {

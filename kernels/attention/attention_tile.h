@@ -178,7 +178,7 @@ static void prefetch_rows(real_rows from, int64_t n, int64_t dim)
 
 /* The same of what the next task of short sequences reads, a little at a time while this one computes: it comes from
  * memory, and a task is too short to wait for it. */
-enum { AHEAD = 5 };
+enum { AHEAD = 3 };
 
 typedef struct rows_ahead {
     real_rows rows[AHEAD];
@@ -483,15 +483,21 @@ typedef struct scoring {
     int64_t n;                /* keys */
 } scoring;
 
-/* The score less `base`. */
-MGK_INLINE vf score(const scoring *c, const float *s, int64_t j, vf base, bool terms, bool biased)
+/* The score of a product with key j and those after it, less `base`. */
+MGK_INLINE vf score_of(const scoring *c, vf product, const float *bias, int64_t j, vf base,
+                       bool terms)
 {
-    vf v = v_load(s + j) * c->factor - base;
+    vf v = product * c->factor - base;
     if (terms)
         v += v_load(c->term + j);
-    if (biased && j < c->n)
-        v += v_load_lanes(c->bias + j, mgk_min(MGK_WIDTH, c->n - j)) * LOG2_E;
+    if (bias && j < c->n)
+        v += v_load_lanes(bias + j, mgk_min(MGK_WIDTH, c->n - j)) * LOG2_E;
     return v;
+}
+
+MGK_INLINE vf score(const scoring *c, const float *s, int64_t j, vf base, bool terms, bool biased)
+{
+    return score_of(c, v_load(s + j), biased ? c->bias : NULL, j, base, terms);
 }
 
 /* The keys that the queries of a tile attend to: their part of the block list, of which the walk over rising
