@@ -7,9 +7,10 @@
  * (batch item, head) and combined over the batch in order.
  */
 
-/* What is read next, line by line: it comes from memory, and a tile of queries is too short to wait for it. Asked for one at a
- * time while this is computed, as a processor passes over what it is asked for while it still waits for many others. */
-enum { LINES = 512 };
+/* What is read next and written at the end, line by line: it comes from memory, and a tile of queries is too short to wait for
+ * it. Asked for one at a time while this is computed, as a processor passes over what it is asked for while it still waits for
+ * many others. */
+enum { LINES = 768 };
 
 typedef struct lines_ahead {
     const uint8_t *line[LINES];
@@ -374,7 +375,8 @@ static void add_lines(lines_ahead *a, real_rows rows, int64_t n, int64_t dim)
             a->line[a->n++] = p + d;
 }
 
-/* What comes after a tile of queries: the next one, of this head or another, and a share of the next task's keys. */
+/* What a tile of queries writes, what the tile after it reads, of this head or another, and a share of the keys that the
+ * next task reads and this one writes. */
 static void look_ahead(const grad_task *t, const attention_job *job, int64_t task, int64_t tile)
 {
     const mgk_attention_args *a = t->a;
@@ -389,6 +391,7 @@ static void look_ahead(const grad_task *t, const attention_job *job, int64_t tas
     then.h = !last ? t->h + (tile + 1) / tiles : after.kv * group;
     then.i0 = mgk_attention_query_tile(&job->tiles, (tile + 1) % tiles, &then.n);
     t->ahead->n = t->ahead->at = 0;
+    add_lines(t->ahead, q_rows(t, a->dq), t->n, t->dim);
     if (then.b < a->batch) {
         real_rows lse = {a->lse, (then.b * a->heads + then.h) * a->sq + then.i0, 16};
         add_lines(t->ahead, q_rows(&then, a->q), then.n, t->dim);
@@ -396,10 +399,14 @@ static void look_ahead(const grad_task *t, const attention_job *job, int64_t tas
         add_lines(t->ahead, o_rows(&then, a->o), then.n, t->dim);
         add_lines(t->ahead, lse, mgk_div_up(then.n, 16), 16);
     }
+    int64_t n = mgk_max(0, mgk_min(share, a->sk - j0));
     if (after.b < a->batch) {
-        int64_t n = mgk_max(0, mgk_min(share, a->sk - j0));
         add_lines(t->ahead, k_rows(&after, a->k, j0), n, t->dim);
         add_lines(t->ahead, v_rows(&after, a->v, j0), n, t->dim);
+    }
+    if (a->sk > KEYS) { /* else there is no time for it */
+        add_lines(t->ahead, k_rows(t, a->dk, j0), n, t->dim);
+        add_lines(t->ahead, v_rows(t, a->dv, j0), n, t->dim);
     }
 }
 
