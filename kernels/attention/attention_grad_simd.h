@@ -7,15 +7,33 @@
  * (batch item, head) and combined over the batch in order.
  */
 
-/* What is read next and written at the end, line by line: it comes from memory, and a tile of queries is too short to wait for
- * it. Asked for one at a time while this is computed, as a processor passes over what it is asked for while it still waits for
- * many others. */
-enum { LINES = 768 };
+/* What is read next and written at the end: it comes from memory, and a tile of queries is too short to wait for it. Two lines
+ * are asked for at a time while this is computed, as a processor passes over what it is asked for while it still waits for many
+ * others. */
+enum { LANES = 2, WALKS = 32 };
+
+typedef struct line_walk {
+    const uint8_t *p; /* the next line */
+    int64_t step, n;  /* bytes between lines; how many are left */
+} line_walk;
 
 typedef struct lines_ahead {
-    const uint8_t *line[LINES];
-    int64_t n, at; /* at: how many have been asked for */
+    line_walk walk[LANES][WALKS];
+    int n[LANES], at[LANES];
 } lines_ahead;
+
+/* Up to n lines of a lane. */
+MGK_INLINE line_walk take_lines(lines_ahead *a, int lane, int64_t n)
+{
+    if (a->at[lane] == a->n[lane])
+        return (line_walk){.n = 0};
+    line_walk *from = &a->walk[lane][a->at[lane]], some = *from;
+    some.n = mgk_min(n, from->n);
+    from->p += some.n * from->step;
+    from->n -= some.n;
+    a->at[lane] += from->n == 0;
+    return some;
+}
 
 /* A tile of keys as factors, and its gradients. */
 typedef struct key_tile {
@@ -174,12 +192,12 @@ MGK_INLINE void block_products(const grad_task *t, const key_tile *k, int64_t i,
         s[r][v] = v_set(0);
         dp[r][v] = v_set(-t->delta[i + r]);
     }
-    const uint8_t *const *line = t->ahead->line + t->ahead->at;
-    int64_t lines = mgk_min(t->deep, t->ahead->n - t->ahead->at);
-    t->ahead->at += lines;
+    line_walk one = take_lines(t->ahead, 0, t->deep), other = take_lines(t->ahead, 1, t->deep);
     for (int64_t u = 0; u < t->deep; u++, keys += KEYS, values += KEYS) {
-        if (u < lines)
-            __builtin_prefetch(line[u], 0, 2);
+        if (u < one.n)
+            __builtin_prefetch(one.p + u * one.step, 0, 2);
+        if (u < other.n)
+            __builtin_prefetch(other.p + u * other.step, 0, 2);
         vf key[BLOCK_VECTORS], value[BLOCK_VECTORS];
         MGK_UNROLL
         for (int v = 0; v < vectors; v++) {
@@ -328,8 +346,9 @@ MGK_INLINE void grad_scores_of(const grad_task *t, const key_tile *k, const scor
             (float_rows){t->dp, KEYS}, false);
     for (int64_t i = 0; i < t->n; i++) {
         int64_t j = 0;
-        for (int n = 0; n < 8 && t->ahead->at < t->ahead->n; n++)
-            __builtin_prefetch(t->ahead->line[t->ahead->at++]);
+        line_walk some = take_lines(t->ahead, i % LANES, 8);
+        for (int64_t n = 0; n < some.n; n++)
+            __builtin_prefetch(some.p + n * some.step, 0, 2);
         for (; j + 16 < c->n; j += 32)
             grad_factors(t, c, i, j, terms, biased, 2 * LEAST);
         if (j < c->n)
@@ -366,13 +385,12 @@ static void grad_step(const grad_task *t, int64_t j0, const scoring *c, bool fir
             !first);
 }
 
-static void add_lines(lines_ahead *a, real_rows rows, int64_t n, int64_t dim)
+static void add_lines(lines_ahead *a, int lane, real_rows rows, int64_t n, int64_t dim)
 {
     int64_t size = rows.b.dtype == MGK_BF16 ? 2 : 4;
     const uint8_t *p = (const uint8_t *)rows.b.p + rows.at * size;
-    for (int64_t i = 0; i < n; i++, p += rows.row * size)
-        for (int64_t d = 0; d < dim * size && a->n < LINES; d += 64)
-            a->line[a->n++] = p + d;
+    for (int64_t d = 0; n > 0 && d < dim * size && a->n[lane] < WALKS; d += 64)
+        a->walk[lane][a->n[lane]++] = (line_walk){p + d, rows.row * size, n};
 }
 
 /* What a tile of queries writes, what the tile after it reads, of this head or another, and a share of the keys that the
@@ -390,23 +408,24 @@ static void look_ahead(const grad_task *t, const attention_job *job, int64_t tas
     then.b = last ? after.b : t->b;
     then.h = !last ? t->h + (tile + 1) / tiles : after.kv * group;
     then.i0 = mgk_attention_query_tile(&job->tiles, (tile + 1) % tiles, &then.n);
-    t->ahead->n = t->ahead->at = 0;
-    add_lines(t->ahead, q_rows(t, a->dq), t->n, t->dim);
+    memset(t->ahead->n, 0, sizeof t->ahead->n);
+    memset(t->ahead->at, 0, sizeof t->ahead->at);
+    add_lines(t->ahead, 1, q_rows(t, a->dq), t->n, t->dim);
     if (then.b < a->batch) {
         real_rows lse = {a->lse, (then.b * a->heads + then.h) * a->sq + then.i0, 16};
-        add_lines(t->ahead, q_rows(&then, a->q), then.n, t->dim);
-        add_lines(t->ahead, o_rows(&then, a->d_o), then.n, t->dim);
-        add_lines(t->ahead, o_rows(&then, a->o), then.n, t->dim);
-        add_lines(t->ahead, lse, mgk_div_up(then.n, 16), 16);
+        add_lines(t->ahead, 0, q_rows(&then, a->q), then.n, t->dim);
+        add_lines(t->ahead, 1, o_rows(&then, a->d_o), then.n, t->dim);
+        add_lines(t->ahead, 0, o_rows(&then, a->o), then.n, t->dim);
+        add_lines(t->ahead, 0, lse, mgk_div_up(then.n, 16), 16);
     }
     int64_t n = mgk_max(0, mgk_min(share, a->sk - j0));
     if (after.b < a->batch) {
-        add_lines(t->ahead, k_rows(&after, a->k, j0), n, t->dim);
-        add_lines(t->ahead, v_rows(&after, a->v, j0), n, t->dim);
+        add_lines(t->ahead, 0, k_rows(&after, a->k, j0), n, t->dim);
+        add_lines(t->ahead, 1, v_rows(&after, a->v, j0), n, t->dim);
     }
     if (a->sk > KEYS) { /* else there is no time for it */
-        add_lines(t->ahead, k_rows(t, a->dk, j0), n, t->dim);
-        add_lines(t->ahead, v_rows(t, a->dv, j0), n, t->dim);
+        add_lines(t->ahead, 0, k_rows(t, a->dk, j0), n, t->dim);
+        add_lines(t->ahead, 1, v_rows(t, a->dv, j0), n, t->dim);
     }
 }
 

@@ -215,7 +215,7 @@ static int64_t take_keys(const mgk_attention_args *a, key_step *k, key_list *lis
         prefetch_rows(v_rows, n, dim);
         pack_columns(kt, k_rows, n, dim, mask, (float *)(void *)v);
         pack_right(v, v_rows, n, dim, wide, mask);
-        k->all = k->all && (use == KEYS_ALL || (list->all && !mask && n % 16 == 0));
+        k->all = k->all && use == KEYS_ALL;
         k->n += n;
     }
     return j0;

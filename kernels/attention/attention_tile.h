@@ -521,7 +521,7 @@ static key_list keys_of(const mgk_attention_args *a, int64_t query)
 
 enum key_use { KEYS_NONE, KEYS_SOME, KEYS_ALL };
 
-/* The terms of n keys from j0 on. KEYS_ALL: all of a whole tile count, and the terms are not needed. */
+/* The terms of n keys from j0 on. KEYS_ALL: all of them count, they are sixteens, and the terms are not needed. */
 static enum key_use key_terms(float *term, const uint8_t *mask, key_list *list, int64_t j0,
                               int64_t n)
 {
@@ -529,7 +529,7 @@ static enum key_use key_terms(float *term, const uint8_t *mask, key_list *list, 
         list->at++;
     if (!list->all && (list->at == list->end || *list->at * list->block >= j0 + n))
         return KEYS_NONE;
-    if (list->all && !mask && n == KEYS)
+    if (list->all && !mask && n % 16 == 0)
         return KEYS_ALL;
     for (int64_t j = 0; j < KEYS; j++)
         term[j] = list->all && j < n ? 0 : -INFINITY;
@@ -544,7 +544,9 @@ static enum key_use key_terms(float *term, const uint8_t *mask, key_list *list, 
         term[j] = mask && !mask[j] ? -INFINITY : term[j];
         counted += term[j] == 0;
     }
-    return counted == KEYS ? KEYS_ALL : counted > 0 ? KEYS_SOME : KEYS_NONE;
+    if (counted == n && n % 16 == 0)
+        return KEYS_ALL;
+    return counted > 0 ? KEYS_SOME : KEYS_NONE;
 }
 
 static const uint8_t *mask_at(const mgk_attention_args *a, int64_t b, int64_t key)
