@@ -24,6 +24,9 @@ typedef struct query_tile {
     int64_t at; /* the first row's number in the task */
     bool first, bf16;
     rows_ahead ahead;
+    /* What the task writes: rows of out_bytes, which begin out_row bytes after one another. */
+    const uint8_t *out;
+    int64_t out_row, out_bytes;
 } query_tile;
 
 /* New maxima of some rows; rescales what came before. base is the maximum, or 0 as long as no key counted. */
@@ -137,6 +140,8 @@ MGK_INLINE void softmax_rows(const query_tile *t, const scoring *first, bool ter
     for (i = 0; i < t->n; i++) {
         if (t->ahead.dim && t->first && t->at + i < KEYS)
             fetch_ahead(&t->ahead, t->at + i);
+        for (int64_t d = 0; t->first && d < t->out_bytes; d += 64) /* read before it is written */
+            __builtin_prefetch(t->out + (t->at + i) * t->out_row + d, 0, 2);
         exponential_row(t, i, &c, terms, biased, whole);
         c.bias = biased ? c.bias - 1 : NULL;
     }
@@ -291,6 +296,10 @@ static void attention_task(void *arg, int64_t task, int thread)
     left_factor q = pack_left((unit *)q_room, q_rows, t.n, dim);
     key_list list = keys_of(a, i0);
     t.ahead = rows_after(job, task);
+    int64_t size = t.bf16 ? 2 : 4;
+    t.out = (const uint8_t *)a->o.p + (b * a->o_batch + i0 * a->o_row + h * dim) * size;
+    t.out_row = a->o_row * size;
+    t.out_bytes = dim * size;
     for (int64_t i = 0; i < t.n; i++)
         t.top[i] = -INFINITY;
     for (int64_t j0 = 0, next; j0 < a->sk; j0 = next) {
