@@ -129,8 +129,10 @@ static void large_convolution(mgk_case *c, int i)
 
 static const int heads[][5] = {/* batch, heads, head_dim, sq, sk */
                                {1, 8, 128, 1024, 1024},
-                               {64, 6, 32, 64, 64}, /* toybox: clips, then captions */
+                               {64, 6, 32, 64, 64}, /* short clips, then captions */
                                {64, 6, 32, 64, 96},
+                               {48, 8, 32, 256, 256}, /* toybox, likewise */
+                               {48, 8, 32, 256, 32},
                                {1, 48, 128, 8192, 8192}}; /* large: the 30B model */
 enum { LARGE_HEADS = 1, HEADS = sizeof heads / sizeof heads[0] - LARGE_HEADS };
 
