@@ -148,15 +148,22 @@ static void build(mgk_case *c, mgk_attention_args *a, int index, uint64_t seed)
     }
     mgk_case_in(c, &a->d_o, no, 1);
     mgk_case_in(c, &a->o, no, 1);
+    const float added =
+        0x1p-22f; /* of what gradients are added to, which may be all but taken away */
     /* About the true size, so that the probabilities are neither all 0 nor huge. */
     mgk_case_add(c, &a->lse, MGK_CASE_IN, MGK_FILL_POSITIVE, MGK_F32, rows, 0, 8);
     mgk_case_both(c, &a->dq, nq);
+    mgk_case_besides(c, added, 0);
     if (!fused) {
         mgk_case_both(c, &a->dk, nk);
+        mgk_case_besides(c, added, 0);
         mgk_case_both(c, &a->dv, nv);
+        mgk_case_besides(c, added, 0);
     }
-    if (options[option].bias)
+    if (options[option].bias) {
         mgk_case_both_f32(c, &a->d_bias, a->heads * span);
+        mgk_case_besides(c, added, 0);
+    }
 }
 
 enum { ILLEGAL = 20 };
