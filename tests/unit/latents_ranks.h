@@ -294,4 +294,13 @@ static inline void assert_all(const world *all, mgen_status status)
         assert_int_equal(all->ranks[r].status, status);
 }
 
+/* From the first rank to the last, which all end so. */
+static inline void run_to(way w, int size, mgen_status status)
+{
+    world all;
+    run_way(w, size, &all);
+    assert_all(&all, status);
+    end_ranks(&all);
+}
+
 #endif

@@ -11,7 +11,7 @@
 
 #include <sys/file.h>
 
-static int64_t fresh = CLIPS + 1; /* so many clips no test has kept: 30 to 52 */
+static int64_t fresh = CLIPS + BATCH; /* so many clips no test has kept: 36 to 58 */
 
 /* The program's own call takes the place of the C library's: a file system without locks. */
 static bool no_locks;
@@ -46,26 +46,20 @@ static void test_goes_on(void **state)
                                {false, 0, RANKS, 0, true},
                                {false, 0, RANKS, 0, false, 0, false, "", 36},
                                {false, 0, RANKS, 0, false, 0, true}};
-    world all;
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
         for (int size = 1; size <= (ways[i].stop_at ? 1 : 3); size += 2) {
             way w = ways[i];
             w.clips = fresh++ + (size > 1 ? MANY / 2 : 0); /* several batches a rank */
             w.has_cache = w.stopped = -1;
-            run_way(w, 1, &all);
-            end_ranks(&all);
+            run_to(w, 1, MGEN_OK);
             w.has_cache = RANKS;
             w.stopped = 0;
-            run_way(w, size, &all);
-            assert_all(&all, MGEN_E_CANCELLED);
-            end_ranks(&all);
+            run_to(w, size, MGEN_E_CANCELLED);
             const int64_t before = encoded[0];
             assert_true(*rows_left(0, size));
             w.stopped = -1;
             strcpy(w.where, size == 1 ? "k" : w.scratch ? "kss" : "kmm");
-            run_way(w, size, &all);
-            assert_all(&all, MGEN_OK);
-            end_ranks(&all);
+            run_to(w, size, MGEN_OK);
             assert_in_range(begun[0], before - BATCH, before + BATCH); /* whole batches of them */
             assert_true(encoded[0] > before);
             assert_only_kept();
@@ -81,18 +75,14 @@ static void test_torn_rows(void **state)
     enum { CUT, FLIP, HEAD, EMPTY, WHOLE, FAULTS };
     static const int64_t good[FAULTS] = {27, 9, 0, 0, 28}; /* rows of 28 */
     way w = {false, 0, -1, -1};
-    world all;
     for (int fault = 0; fault < FAULTS; fault++) {
         w.clips = fresh++;
         w.has_cache = w.stopped = -1;
-        run_way(w, 1, &all);
-        end_ranks(&all);
+        run_to(w, 1, MGEN_OK);
         w.has_cache = RANKS;
         w.stopped = 0;
         w.stop_at = 28;
-        run_way(w, 1, &all);
-        assert_all(&all, MGEN_E_CANCELLED);
-        end_ranks(&all);
+        run_to(w, 1, MGEN_E_CANCELLED);
         const char *path = rows_left(0, 1);
         const long row = (long)(truth.step * (int64_t)sizeof(float) + 8);
         assert_int_equal(size_of(path), 32 + 28 * row);
@@ -101,9 +91,7 @@ static void test_torn_rows(void **state)
         if (fault == FLIP || fault == HEAD)
             flip(path, fault == FLIP ? 32 + 9 * row + 100 : 16);
         w.stopped = -1;
-        run_way(w, 1, &all);
-        assert_all(&all, MGEN_OK);
-        end_ranks(&all);
+        run_to(w, 1, MGEN_OK);
         assert_int_equal(begun[0], good[fault] / BATCH * BATCH + BATCH);
         assert_only_kept();
         forget();
@@ -118,12 +106,10 @@ static void test_rows_taken(void **state)
     mgen_context *own = make_context();
     mgi_writer other;
     world all;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     w.stopped = 0;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_E_CANCELLED);
     const off_t size = size_of(rows_left(0, 1));
     assert_int_equal(mgi_writer_append(own, rows_left(0, 1), &other), MGEN_OK);
     w.stop_at = (uint64_t)w.clips; /* before they are kept */
@@ -140,9 +126,7 @@ static void test_rows_taken(void **state)
     mgi_writer_leave(&other, false);
     w.stopped = -1;
     strcpy(w.where, "k");
-    run_way(w, 1, &all);
-    assert_all(&all, MGEN_OK);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     assert_true(begun[0] > BATCH);
     assert_only_kept();
     mgi_context_free(own);
@@ -154,16 +138,12 @@ static void test_no_locks(void **state)
 {
     (void)state;
     way w = {false, 0, -1, -1, false, fresh++};
-    world all;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     w.stopped = 0;
     no_locks = true;
     for (int ends = 0; ends < 2; ends++) {
-        run_way(w, 1, &all);
-        assert_all(&all, ends ? MGEN_OK : MGEN_E_CANCELLED);
-        end_ranks(&all);
+        run_to(w, 1, ends ? MGEN_OK : MGEN_E_CANCELLED);
         assert_int_equal(begun[0], BATCH);
         assert_non_null(strstr(warned[0], "will begin anew: cannot lock"));
         assert_string_equal(rows_left(0, 1), "");
@@ -182,42 +162,32 @@ static void test_rows_gone(void **state)
     (void)state;
     mgen_context *own = make_context();
     mgi_writer other;
-    world all;
     for (int size = 1; size <= 3; size += 2) {
         way w = {false, 0, -1, -1, false, fresh++};
-        run_way(w, 1, &all);
-        end_ranks(&all);
+        run_to(w, 1, MGEN_OK);
         w.has_cache = RANKS;
         w.gone = true;
         strcpy(w.where, size == 1 ? "k" : "kmm");
-        run_way(w, size, &all);
-        assert_all(&all, MGEN_OK);
-        end_ranks(&all);
+        run_to(w, size, MGEN_OK);
         assert_int_equal(sum_encoded(size), truth.clips + truth.held);
         assert_only_kept();
         forget();
     }
     way w = {false, 0, -1, -1, false, fresh++};
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     w.stopped = 0;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_E_CANCELLED);
     assert_int_equal(mgi_writer_append(own, rows_left(0, 1), &other), MGEN_OK);
     w.stopped = -1;
     strcpy(w.where, "k");
     for (int again = 0; again < 2; again++) {
-        run_way(w, 1, &all);
-        assert_all(&all, MGEN_OK);
-        end_ranks(&all);
+        run_to(w, 1, MGEN_OK);
         assert_int_equal(begun[0], again ? 0 : BATCH);
         assert_true(*rows_left(0, 1));
     }
     mgi_writer_leave(&other, false);
-    run_way(w, 1, &all);
-    assert_all(&all, MGEN_OK);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     assert_only_kept();
     mgi_context_free(own);
     forget();
@@ -228,19 +198,13 @@ static void test_other_ranks(void **state)
 {
     (void)state;
     way w = {false, 0, -1, -1, false, fresh++};
-    world all;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     w.stopped = 0;
-    run_way(w, 3, &all);
-    assert_all(&all, MGEN_E_CANCELLED);
-    end_ranks(&all);
+    run_to(w, 3, MGEN_E_CANCELLED);
     assert_true(*rows_left(0, 3) && *rows_left(2, 3));
     w.stopped = -1;
-    run_way(w, 1, &all);
-    assert_all(&all, MGEN_OK);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     assert_int_equal(begun[0], BATCH);
     assert_only_kept();
     forget();
@@ -253,12 +217,10 @@ static void test_not_kept(void **state)
     way w = {false, 0, -1, -1, false, fresh++};
     char path[600];
     world all;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     w.stopped = 0;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_E_CANCELLED);
     snprintf(path, sizeof path, "%s", rows_left(0, 1));
     strcpy(strstr(path, "-0of1.rows"), ".safetensors");
     assert_int_equal(mkdir(path, 0700), 0); /* in the way */
@@ -269,16 +231,12 @@ static void test_not_kept(void **state)
     assert_non_null(strstr(warned[0], "the encoded clips are not kept"));
     end_ranks(&all);
     strcpy(w.where, "mmm"); /* those of several ranks likewise */
-    run_way(w, 3, &all);
-    assert_all(&all, MGEN_OK);
-    end_ranks(&all);
+    run_to(w, 3, MGEN_OK);
     assert_int_equal(sum_encoded(3), truth.clips + truth.held);
     assert_int_equal(rmdir(path), 0);
     for (int size = 3; size > 0; size -= 2) {
         strcpy(w.where, size > 1 ? "kmm" : "k");
-        run_way(w, size, &all);
-        assert_all(&all, MGEN_OK);
-        end_ranks(&all);
+        run_to(w, size, MGEN_OK);
         assert_int_equal(sum_encoded(size), 0); /* none is encoded anew */
         assert_only_kept();
     }
@@ -293,8 +251,7 @@ static void test_rows_full(void **state)
     struct rlimit before;
     way w = {false, 0, -1, -1, false, fresh++};
     world all;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -313,9 +270,7 @@ static void test_rows_full(void **state)
         assert_true(*rows_left(0, 1));
     }
     strcpy(w.where, "k");
-    run_way(w, 1, &all);
-    assert_all(&all, MGEN_OK);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     assert_true(begun[0] > BATCH);
     assert_only_kept();
     forget();
@@ -329,13 +284,10 @@ static void test_memory(void **state)
     way w = {false, 0, -1, -1, false, 16};
     char path[512], kept[512];
     static char rows[1 << 17];
-    world all;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_OK);
     w.has_cache = RANKS;
     w.stopped = 0;
-    run_way(w, 1, &all);
-    end_ranks(&all);
+    run_to(w, 1, MGEN_E_CANCELLED);
     snprintf(path, sizeof path, "%s", rows_left(0, 1));
     const off_t size = size_of(path);
     assert_in_range(size, 1, sizeof rows);
@@ -403,13 +355,12 @@ static void test_memory_of_a_rank(void **state)
     world all;
     for (int kind = 0; kind < 3; kind++) {
         way w = {kind == 1, 0, -1, -1, kind == 2, 7 + kind};
-        run_way(w, 1, &all);
-        end_ranks(&all);
+        run_to(w, 1, MGEN_OK);
         for (int sent = 0; sent < 2; sent++) {
             w.has_cache = sent ? 0 : -1;
             w.fail_at = 0;
             if (sent)
-                run_way(w, 1, &all), end_ranks(&all);
+                run_to(w, 1, MGEN_OK);
             do {
                 w.fail_at += 1 + w.fail_at / 10;
                 run_way(w, 2, &all);
