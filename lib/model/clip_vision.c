@@ -142,7 +142,7 @@ mgen_status mgi_clip_vision_open(mgen_context *ctx, const char *dir, const char 
     return status;
 }
 
-static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_clip_vision_config *out)
+static mgen_status read_root(mgen_context *ctx, const mgi_json *root, void *out)
 {
     const mgi_json *config = mgi_json_find(root, "config");
     const char *text = NULL;
@@ -157,18 +157,8 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_clip_v
 mgen_status mgi_clip_vision_config_of(mgen_context *ctx, const char *dir, const char *name,
                                       mgi_clip_vision_config *out)
 {
-    char file[MGI_NAME_MAX + 1];
-    mgi_json *root;
-    uint64_t unused = 0;
-    if (mgi_model_is_folder(ctx, dir, name))
-        return mgi_hf_clip_vision_config_of(ctx, dir, name, out);
-    snprintf(file, sizeof file, "%.240s.json", name);
-    MGI_TRY(mgi_model_json(ctx, dir, file, &root, &unused));
-    mgen_status status = root->kind == MGI_JSON_OBJECT
-                             ? read_root(ctx, root, out)
-                             : mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
-    mgi_json_free(ctx, root);
-    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", file);
+    return mgi_model_is_folder(ctx, dir, name) ? mgi_hf_clip_vision_config_of(ctx, dir, name, out)
+                                               : mgi_model_told(ctx, dir, name, read_root, out);
 }
 
 mgen_status mgi_clip_vision_save(mgi_clip_vision *clip, const char *dir, const char *name,

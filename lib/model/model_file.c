@@ -133,6 +133,21 @@ mgen_status mgi_model_json(mgen_context *ctx, const char *dir, const char *name,
     return status;
 }
 
+mgen_status mgi_model_told(mgen_context *ctx, const char *dir, const char *name,
+                           mgi_model_reader *read, void *out)
+{
+    char file[MGI_NAME_MAX + 1];
+    mgi_json *root;
+    uint64_t unused = 0;
+    snprintf(file, sizeof file, "%.240s.json", name);
+    MGI_TRY(mgi_model_json(ctx, dir, file, &root, &unused));
+    mgen_status status = root->kind == MGI_JSON_OBJECT
+                             ? read(ctx, root, out)
+                             : mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
+    mgi_json_free(ctx, root);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", file);
+}
+
 mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const void *config,
                                 const void *file)
 {

@@ -28,6 +28,11 @@ mgen_status mgi_model_json(mgen_context *ctx, const char *dir, const char *name,
 mgen_status mgi_model_json_if(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,
                               uint64_t *hash);
 
+/* What <name>.json tells without weights, which need not be there: `read` takes its object. Errors name the file. */
+typedef mgen_status mgi_model_reader(mgen_context *ctx, const mgi_json *root, void *out);
+mgen_status mgi_model_told(mgen_context *ctx, const char *dir, const char *name,
+                           mgi_model_reader *read, void *out);
+
 /* CORRUPT unless the file (what `check` takes for one) has the weights of the network that the configuration asks for.
  * `check` makes it on a context without memory of its own: nothing is allocated that a configuration promises and the
  * file does not fill. */

@@ -183,21 +183,16 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
     return m->dtype == as->dtype ? MGEN_OK : mgi_module_compute(mgi_text_module(e), as->dtype);
 }
 
+static mgen_status read_root(mgen_context *ctx, const mgi_json *root, void *out)
+{
+    return mgi_text_config_read(ctx, root, out);
+}
+
 mgen_status mgi_text_encoder_config(mgen_context *ctx, const char *dir, const char *name,
                                     mgi_text_config *out)
 {
-    char file[MGI_NAME_MAX + 1];
-    mgi_json *root;
-    uint64_t unused = 0;
-    if (mgi_model_is_folder(ctx, dir, name))
-        return mgi_hf_text_encoder_config(ctx, dir, name, out);
-    snprintf(file, sizeof file, "%.240s.json", name);
-    MGI_TRY(mgi_model_json(ctx, dir, file, &root, &unused));
-    mgen_status status = root->kind == MGI_JSON_OBJECT
-                             ? mgi_text_config_read(ctx, root, out)
-                             : mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
-    mgi_json_free(ctx, root);
-    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", file);
+    return mgi_model_is_folder(ctx, dir, name) ? mgi_hf_text_encoder_config(ctx, dir, name, out)
+                                               : mgi_model_told(ctx, dir, name, read_root, out);
 }
 
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
