@@ -631,7 +631,7 @@ typedef struct mgen_dataset_params {
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
 /** Samples that the host reads; keeps callbacks and `user`. @return as mgen_clip_create(). Ownership: the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
-/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt and edits
+/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m, ...), perhaps with captions in <name>.txt and edits
  *  (docs/editing.md), by name; with `frames` 1 its pictures (.png, .jpg, .jpeg, .webp), too; if there is a clips.jsonl, the clips that it keeps, as often as their weights say (mgen_curate()).
  *  @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a text, the list), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
